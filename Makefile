@@ -1,0 +1,39 @@
+# Thin: every target is one command a person could type. See README.md.
+JOBS ?= 2
+export PATH := $(CURDIR)/build/tools/bin:$(PATH)
+
+.PHONY: demo build test test-long serve bench fuzz lint format clean bootstrap
+
+bootstrap:
+	@deploy/bootstrap.sh
+
+build: bootstrap
+	@cmake --preset release >/dev/null
+	@cmake --build build/release -j $(JOBS) --target pithd pith
+
+demo: build
+	@deploy/demo.sh
+
+serve: build
+	@build/release/pithd
+
+test: bootstrap
+	@tests/run.sh
+
+test-long: bootstrap
+	@tests/run.sh --long
+
+lint:
+	@tests/lint/run.sh
+
+fuzz: bootstrap
+	@tests/fuzz/run.sh 60
+
+bench: build
+	@bench/run.sh
+
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
+
+clean:
+	@rm -rf build

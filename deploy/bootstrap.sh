@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Installs what Pith needs to build, run and test, and nothing that is there already.
+#   deploy/bootstrap.sh            build and test packages, Go tools for the client tests
+#   deploy/bootstrap.sh --build    build packages alone
+#   deploy/bootstrap.sh --cuda     the CUDA toolkit from wheels too, where nvcc is absent
+# Debian 12 is the reference; Debian 13 and Ubuntu 24.04 carry the same package names.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools=$PWD/build/tools
+
+build_packages=(build-essential cmake ninja-build pkg-config
+    libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
+    libjemalloc-dev libdnnl-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev
+    libcmocka-dev)
+test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf
+    protobuf-compiler-grpc golang-go)
+cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
+    nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85 nvidia-cublas==13.1.0.3
+    nvidia-nccl-cu13 nvidia-cuda-cuobjdump==13.0.85)
+
+missing_packages() {
+    local name
+    for name in "$@"; do
+        case $name in
+        golang-go) command -v go >/dev/null && continue ;;
+        python3) command -v python3 >/dev/null && continue ;;
+        cmake) command -v cmake >/dev/null && continue ;;
+        libclang-rt-dev) name=libclang-rt-14-dev ; apt-cache show "$name" >/dev/null 2>&1 || name=libclang-rt-dev ;;
+        esac
+        dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || echo "$name"
+    done
+}
+
+install_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} -eq 0 ] && return
+    local sudo=
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    echo "bootstrap: installing ${missing[*]}"
+    $sudo apt-get update -qq
+    mapfile -t missing < <(missing_packages "$@")
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" >/dev/null
+}
+
+# go_tool NAME MODULE@VERSION
+go_tool() {
+    [ -x "$tools/bin/$1" ] && return
+    echo "bootstrap: building $1"
+    GOBIN=$tools/bin GOFLAGS=-mod=mod go install "$2"
+}
+
+cuda_toolkit() {
+    command -v nvcc >/dev/null && return
+    [ -x "$tools/cuda/bin/python" ] && "$tools/cuda/bin/python" -c 'import nvidia.cu13' 2>/dev/null && return
+    echo "bootstrap: installing the CUDA toolkit from wheels"
+    python3 -m venv "$tools/cuda"
+    "$tools/cuda/bin/pip" install -q "${cuda_wheels[@]}"
+}
+
+what=${1:-}
+install_packages "${build_packages[@]}"
+if [ "$what" != --build ]; then
+    install_packages "${test_packages[@]}"
+    go_tool ghz github.com/bojand/ghz/cmd/ghz@v0.93.0
+    go_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+fi
+if [ "$what" = --cuda ]; then
+    cuda_toolkit
+fi

@@ -1,0 +1,129 @@
+/* The engine: accepts jobs, packs their windows into steps, runs the model, answers each job once.
+ *
+ * One engine thread per device, an ingest pool (tokenize, route), a finish pool (decide, join).
+ * Every queue is bounded; a full one refuses at submit. Submit, cancel and stats: any thread. */
+#ifndef PITH_ENGINE_ENGINE_H
+#define PITH_ENGINE_ENGINE_H
+
+#include "runtime/base/clock.h"
+#include "runtime/base/status.h"
+#include "runtime/decide/compress.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct pith_engine pith_engine;
+typedef struct pith_job pith_job;
+
+enum { PITH_MODELS_MAX = 16 };
+
+typedef struct pith_model_spec {
+    const char *name; /* NULL: the name in the model's config */
+    const char *dir;
+} pith_model_spec;
+
+typedef struct pith_engine_opts {
+    const pith_model_spec *models; /* [n_models]; the first is the default */
+    size_t n_models;
+    const char *device;          /* "auto", "cpu", "cuda:0", ... */
+    const char *dtype;           /* "auto", "f32", "bf16" */
+    const char *isa;             /* "auto", "avx2", "avx512", "avx512-bf16", "ref" */
+    uint32_t n_threads;          /* compute threads of the CPU backend; 0: one per core */
+    uint32_t jobs_max;           /* accepted and not yet answered; 0: default */
+    uint32_t step_tokens_max;    /* tokens packed into one step; 0: default */
+    size_t text_bytes_max;       /* 16 MiB by default */
+    const char *critical_config; /* JSON text that replaces or switches patterns; NULL: built in */
+    const pith_clock *clock;     /* NULL: system */
+} pith_engine_opts;
+
+typedef struct pith_model_info {
+    const char *name;
+    const char *fingerprint; /* hash of weights, config, backend, dtype, ISA */
+    const char *device;      /* "cpu" */
+    const char *dtype;       /* "f32", "bf16" */
+    const char *isa;
+    uint32_t window_tokens;
+    uint64_t n_parameters;
+    bool is_default;
+} pith_model_info;
+
+typedef enum pith_priority {
+    PITH_PRIORITY_NORMAL,
+    PITH_PRIORITY_INTERACTIVE, /* before normal work */
+    PITH_PRIORITY_BATCH,       /* after normal work */
+    PITH_PRIORITY_COUNT
+} pith_priority;
+
+typedef struct pith_timing {
+    int64_t queue_ns;    /* accepted until its first window ran */
+    int64_t tokenize_ns; /* ingest */
+    int64_t model_ns;    /* first step begun until last step done */
+    int64_t finish_ns;   /* decide and join */
+    int64_t total_ns;
+    uint32_t n_windows;
+} pith_timing;
+
+/* What a job gets, exactly once. Valid during the callback only. */
+typedef struct pith_reply {
+    pith_status status;      /* PITH_OK: `result` holds */
+    const char *error;       /* one line when status != PITH_OK */
+    const char *error_field; /* request field at fault for PITH_INVALID, or NULL */
+    const pith_compress_result *result;
+    const pith_model_info *model;
+    pith_timing timing;
+    int64_t retry_after_ns; /* with PITH_EXHAUSTED */
+} pith_reply;
+
+/* Called on an engine thread; must not block. */
+typedef void (*pith_reply_fn)(void *user, const pith_reply *reply);
+
+typedef struct pith_submit_opts {
+    const char *model; /* NULL or "": default */
+    pith_priority priority;
+    int64_t deadline_ns; /* on the engine's clock, or PITH_DEADLINE_NONE */
+    pith_reply_fn reply;
+    void *user;
+} pith_submit_opts;
+
+typedef struct pith_engine_stats {
+    uint64_t accepted;
+    uint64_t answered; /* accepted == answered + in_flight, always */
+    uint64_t rejected;
+    uint64_t cancelled;
+    uint64_t steps;
+    uint64_t step_tokens;
+    uint64_t passed_through;
+    uint64_t nonfinite;
+    uint64_t in_flight;
+    int64_t heartbeat_ns; /* the engine threads' last turn, on the engine's clock */
+} pith_engine_stats;
+
+/* Loads the models, starts the threads, runs one warm-up step per model. */
+PITH_MUST_USE pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts,
+                                           pith_err *err);
+
+/* Refuses new jobs with PITH_UNAVAILABLE; those in flight go on. */
+void pith_engine_drain(pith_engine *engine);
+
+/* Drains, cancels what is left, joins the threads and frees. */
+void pith_engine_close(pith_engine *engine);
+
+/* Takes a job. The text, keep ranges and model name are copied. When it returns PITH_OK the reply
+ * callback will be called exactly once and *job (may be NULL) is a handle that
+ * pith_job_release must give back. Otherwise the callback is not called: PITH_INVALID (bad
+ * UTF-8 with the byte offset, ratio, range, too long), PITH_NOT_FOUND (model), PITH_EXHAUSTED
+ * (queue full), PITH_UNAVAILABLE (draining). `field` (may be NULL) gets the field at fault. */
+PITH_MUST_USE pith_status pith_engine_submit(pith_engine *engine,
+                                             const pith_compress_request *request,
+                                             const pith_submit_opts *opts, pith_job **job,
+                                             const char **field, pith_err *err);
+
+/* Work stops at the next step boundary; the reply says PITH_CANCELLED unless it was under way. */
+void pith_job_cancel(pith_job *job);
+void pith_job_release(pith_job *job);
+
+size_t pith_engine_models(const pith_engine *engine, const pith_model_info **models);
+void pith_engine_read_stats(pith_engine *engine, pith_engine_stats *stats);
+
+#endif

@@ -1,0 +1,44 @@
+#include "runtime/engine/job.h"
+
+#include <stdlib.h>
+
+pith_status pith_job_check(const pith_job *job, int64_t now_ns) {
+    if (atomic_load_explicit(&job->cancelled, memory_order_relaxed)) {
+        return PITH_CANCELLED;
+    }
+    return now_ns >= job->opts.deadline_ns ? PITH_DEADLINE : PITH_OK;
+}
+
+void pith_job_fail(pith_job *job, pith_status status, const pith_err *err) {
+    if (job->status != PITH_OK) {
+        return;
+    }
+    job->status = status;
+    if (err != NULL) {
+        job->err = *err;
+    } else if (status == PITH_CANCELLED) {
+        (void)pith_fail(&job->err, status, "the client cancelled the call");
+    } else if (status == PITH_DEADLINE) {
+        (void)pith_fail(&job->err, status, "the deadline passed before the text was scored");
+    } else {
+        (void)pith_fail(&job->err, status, "%s", pith_status_name(status));
+    }
+}
+
+void pith_job_ref(pith_job *job) {
+    (void)atomic_fetch_add_explicit(&job->refs, 1, memory_order_relaxed);
+}
+
+void pith_job_cancel(pith_job *job) {
+    atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);
+}
+
+void pith_job_release(pith_job *job) {
+    if (job == NULL) {
+        return;
+    }
+    if (atomic_fetch_sub_explicit(&job->refs, 1, memory_order_acq_rel) == 1) {
+        pith_arena_reset(&job->arena);
+        free(job);
+    }
+}

@@ -1,0 +1,100 @@
+#include "runtime/engine/model_runner.h"
+
+#include "runtime/base/queue.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+typedef struct model_runner {
+    pith_model *const *models;
+    size_t n_models;
+    pith_clock clock;
+    pith_queue *submitted; /* each holds PITH_STEPS_IN_FLIGHT steps */
+    pith_queue *done;
+    uint32_t inside; /* the engine thread's count: submitted and not yet polled */
+    pthread_t thread;
+} model_runner;
+
+static void run(model_runner *r, pith_step *step) {
+    step->begin_ns = pith_clock_now(&r->clock);
+    if (step->model >= r->n_models) {
+        step->status = pith_fail(&step->err, PITH_INTERNAL, "step for model %u of %zu", step->model,
+                                 r->n_models);
+    } else {
+        pith_batch batch = {
+            .n_seq = step->n_seq,
+            .n_tok = step->n_tok,
+            .ids = step->ids,
+            .cu_seqlens = step->cu_seqlens,
+        };
+        step->status = pith_encoder_forward(r->models[step->model]->encoder, &batch, NULL, NULL,
+                                            step->score, &step->err);
+    }
+    step->end_ns = pith_clock_now(&r->clock);
+}
+
+static void *runner_main(void *arg) {
+    model_runner *r = arg;
+    for (;;) {
+        pith_step *step = pith_queue_pop(r->submitted, INT64_MAX);
+        if (step == NULL) {
+            return NULL;
+        }
+        run(r, step);
+        (void)pith_queue_push(r->done, step);
+    }
+}
+
+static pith_status submit(void *self, pith_step *step) {
+    model_runner *r = self;
+    if (r->inside == PITH_STEPS_IN_FLIGHT || !pith_queue_push(r->submitted, step)) {
+        return PITH_EXHAUSTED;
+    }
+    r->inside++;
+    return PITH_OK;
+}
+
+static pith_step *poll(void *self, int64_t wait_ns) {
+    model_runner *r = self;
+    pith_step *step = r->inside == 0 ? NULL : pith_queue_pop(r->done, wait_ns);
+    r->inside -= step != NULL;
+    return step;
+}
+
+static void release(model_runner *r) {
+    pith_queue_close(r->submitted);
+    pith_queue_close(r->done);
+    free(r);
+}
+
+static void close_runner(void *self) {
+    model_runner *r = self;
+    pith_queue_shut(r->submitted);
+    (void)pthread_join(r->thread, NULL);
+    release(r);
+}
+
+pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *models, size_t n_models,
+                                   const pith_clock *clock, pith_err *err) {
+    *runner = (pith_runner){0};
+    model_runner *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return pith_fail(err, PITH_NO_MEMORY, "no memory for the model runner");
+    }
+    r->models = models;
+    r->n_models = n_models;
+    r->clock = *clock;
+    pith_status status = pith_queue_open(&r->submitted, PITH_STEPS_IN_FLIGHT, err);
+    if (status == PITH_OK) {
+        status = pith_queue_open(&r->done, PITH_STEPS_IN_FLIGHT, err);
+    }
+    if (status == PITH_OK && pthread_create(&r->thread, NULL, runner_main, r) != 0) {
+        status = pith_fail(err, PITH_INTERNAL, "cannot start the model runner's thread");
+    }
+    if (status != PITH_OK) {
+        release(r);
+        return status;
+    }
+    *runner = (pith_runner){.submit = submit, .poll = poll, .close = close_runner, .self = r};
+    return PITH_OK;
+}

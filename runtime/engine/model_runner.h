@@ -1,0 +1,13 @@
+/* The runner that computes: one thread that runs the encoder's forward over the backend. */
+#ifndef PITH_ENGINE_MODEL_RUNNER_H
+#define PITH_ENGINE_MODEL_RUNNER_H
+
+#include "runtime/engine/model.h"
+#include "runtime/engine/runner.h"
+
+/* `models` [n_models] is borrowed until close; step->model indexes it. */
+PITH_MUST_USE pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *models,
+                                                 size_t n_models, const pith_clock *clock,
+                                                 pith_err *err);
+
+#endif

@@ -1,0 +1,39 @@
+/* The seam between the scheduler and what computes: steps go in, finished steps come out.
+ *
+ * At most PITH_STEPS_IN_FLIGHT steps are inside; while one runs, the next is cut and packed. A step
+ * belongs to the runner from submit until poll returns it. submit and poll: the engine thread
+ * alone. Instances: the model runner (runner.c) and the scripted fakes of the tests. */
+#ifndef PITH_ENGINE_RUNNER_H
+#define PITH_ENGINE_RUNNER_H
+
+#include "runtime/base/status.h"
+
+#include <stdint.h>
+
+enum { PITH_STEPS_IN_FLIGHT = 2 };
+
+/* One packed batch of sequences for one model, without padding. */
+typedef struct pith_step {
+    uint32_t model;
+    uint32_t n_seq;
+    uint32_t n_tok;
+    uint32_t *ids;        /* [n_tok] token ids, sequences one after the other */
+    uint32_t *cu_seqlens; /* [n_seq + 1] prefix sums of the sequence lengths */
+    float *score;         /* [n_tok] f32, written by the runner */
+    pith_status status;   /* set by the runner; scores hold only with PITH_OK */
+    pith_err err;
+    int64_t begin_ns; /* set by the runner: the step's computation began, ended */
+    int64_t end_ns;
+} pith_step;
+
+typedef struct pith_runner {
+    /* PITH_EXHAUSTED when PITH_STEPS_IN_FLIGHT steps are inside. */
+    pith_status (*submit)(void *self, pith_step *step);
+    /* The oldest finished step, or NULL when none finished within `wait_ns`. */
+    pith_step *(*poll)(void *self, int64_t wait_ns);
+    /* Waits for the steps inside (their scores are lost), then frees. */
+    void (*close)(void *self);
+    void *self;
+} pith_runner;
+
+#endif
