@@ -219,20 +219,21 @@ static pith_status open_models(pith_engine *engine, const pith_engine_opts *opts
         return pith_fail(err, PITH_INVALID, "%zu models, expected 1 to %d", opts->n_models,
                          PITH_MODELS_MAX);
     }
-    pith_backend_opts backend = {
+    pith_device_opts device = {
         .device = opts->device,
         .dtype = opts->dtype,
         .isa = opts->isa,
         .n_threads = opts->n_threads,
     };
-    pith_status status = pith_backend_open(&engine->backend, &backend, err);
+    pith_status status = pith_device_open(&engine->device, &device, err);
     for (size_t i = 0; status == PITH_OK && i < opts->n_models; i++) {
-        status = pith_model_open(&engine->models[i], &opts->models[i], engine->backend,
-                                 engine->critical, engine->step_tokens_cap, err);
+        status =
+            pith_model_open(&engine->models[i], &opts->models[i], &engine->device, engine->critical,
+                            opts->critical_config, engine->step_tokens_cap, err);
         if (status != PITH_OK) {
             break;
         }
-        pith_model_describe(engine->models[i], engine->backend, &engine->infos[i]);
+        pith_model_describe(engine->models[i], &engine->device, &engine->infos[i]);
         engine->infos[i].is_default = i == 0;
         engine->n_models++;
         for (size_t k = 0; k < i; k++) {
@@ -291,7 +292,11 @@ pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts,
         status = open_models(e, opts, err);
     }
     if (status == PITH_OK) {
-        status = pith_model_runner_open(&e->runner, e->models, e->n_models, &e->clock, err);
+        if (opts->runner != NULL) {
+            e->runner = *opts->runner;
+        } else {
+            status = pith_model_runner_open(&e->runner, e->models, e->n_models, &e->clock, err);
+        }
     }
     if (status == PITH_OK) {
         status = open_queues(e, err);
@@ -349,7 +354,7 @@ void pith_engine_close(pith_engine *engine) {
     for (size_t i = 0; i < engine->n_models; i++) {
         pith_model_close(engine->models[i]);
     }
-    pith_backend_close(engine->backend);
+    pith_device_close(&engine->device);
     pith_critical_close(engine->critical);
     free(engine);
 }

@@ -35,6 +35,8 @@ typedef struct pith_engine_opts {
     size_t text_bytes_max;       /* 16 MiB by default */
     const char *critical_config; /* JSON text that replaces or switches patterns; NULL: built in */
     const pith_clock *clock;     /* NULL: system */
+    /* NULL: the model runner. Taken over: the engine closes it. */
+    const struct pith_runner *runner;
 } pith_engine_opts;
 
 typedef struct pith_model_info {
@@ -118,6 +120,9 @@ PITH_MUST_USE pith_status pith_engine_submit(pith_engine *engine,
                                              const pith_compress_request *request,
                                              const pith_submit_opts *opts, pith_job **job,
                                              const char **field, pith_err *err);
+
+/* How many of the job's windows were scored, of how many; 0 of 0 until it was tokenized. */
+void pith_job_progress(const pith_job *job, uint32_t *done, uint32_t *total);
 
 /* Work stops at the next step boundary; the reply says PITH_CANCELLED unless it was under way. */
 void pith_job_cancel(pith_job *job);

@@ -36,6 +36,7 @@ static void ingest(pith_engine *engine, pith_job *job, pith_token_list *list) {
         }
     }
     job->ingest_end_ns = pith_clock_now(&engine->clock);
+    atomic_store_explicit(&job->progress_total, job->doc.n_windows, memory_order_relaxed);
     bool scored = job->status == PITH_OK && !job->result_ready && job->doc.n_windows > 0;
     (void)pith_queue_push(scored ? engine->ready : engine->finish, job);
 }

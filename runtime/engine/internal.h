@@ -36,7 +36,7 @@ struct pith_engine {
     pith_model *models[PITH_MODELS_MAX];
     pith_model_info infos[PITH_MODELS_MAX];
     size_t n_models;
-    pith_backend *backend;
+    pith_device device;
     pith_runner runner;
     struct pith_critical *critical;
 

@@ -29,6 +29,11 @@ void pith_job_ref(pith_job *job) {
     (void)atomic_fetch_add_explicit(&job->refs, 1, memory_order_relaxed);
 }
 
+void pith_job_progress(const pith_job *job, uint32_t *done, uint32_t *total) {
+    *total = atomic_load_explicit(&job->progress_total, memory_order_relaxed);
+    *done = atomic_load_explicit(&job->progress_done, memory_order_relaxed);
+}
+
 void pith_job_cancel(pith_job *job) {
     atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);
 }

@@ -4,9 +4,9 @@
  *          -> ready queue  -> engine thread: windows into steps, scores out of steps
  *          -> finish queue -> finish thread: decide, join, reply callback
  *
- * A job moves right and never left. The stage that popped it owns everything in it but `cancelled`
- * and `refs`, which any thread may touch. Two references: the engine's (dropped after the reply)
- * and the submitter's handle. */
+ * A job moves right and never left. The stage that popped it owns everything in it but `cancelled`,
+ * `refs` and the progress counts, which any thread may touch. Two references: the engine's (dropped
+ * after the reply) and the submitter's handle. */
 #ifndef PITH_ENGINE_JOB_H
 #define PITH_ENGINE_JOB_H
 
@@ -18,6 +18,8 @@
 struct pith_job {
     atomic_uint refs;
     atomic_bool cancelled;
+    atomic_uint progress_done; /* windows scored, of progress_total: for a progress bar */
+    atomic_uint progress_total;
     pith_engine *engine;
     uint32_t model; /* index */
     pith_compress_request request;

@@ -28,17 +28,25 @@ static void set_thresholds(pith_model *model) {
     }
 }
 
-/* Bytes are promised per fingerprint: weights, config, backend, dtype and ISA path. */
-static void set_fingerprint(pith_model *model, const pith_backend *backend) {
-    char text[512];
-    int len = snprintf(text, sizeof text, "%s|%s|%s|%s|%s", PITH_DECISION_VERSION,
-                       pith_checkpoint_sha256(model->checkpoint), pith_backend_device(backend),
-                       pith_backend_dtype(backend), pith_backend_isa(backend));
-    unsigned char digest[PITH_SHA256_BYTES];
-    pith_sha256(text, len < (int)sizeof text ? (size_t)len : sizeof text - 1, digest);
-    for (size_t i = 0; i + 1 < sizeof model->fingerprint; i += 2) {
-        (void)snprintf(model->fingerprint + i, 3, "%02x", digest[i / 2]);
-    }
+static void absorb(pith_sha256 *sha, const char *text) {
+    pith_sha256_update(sha, text, strlen(text) + 1);
+}
+
+/* Bytes are promised per fingerprint: weights, config, patterns, device, dtype and ISA path. */
+static void set_fingerprint(pith_model *model, const pith_device *device, const char *patterns) {
+    pith_sha256 sha;
+    pith_sha256_init(&sha);
+    absorb(&sha, PITH_DECISION_VERSION);
+    absorb(&sha, pith_checkpoint_sha256(model->checkpoint));
+    absorb(&sha, patterns != NULL ? patterns : "");
+    absorb(&sha, device->device);
+    absorb(&sha, device->dtype);
+    absorb(&sha, device->isa);
+    uint8_t digest[PITH_SHA256_BYTES];
+    pith_sha256_final(&sha, digest);
+    char hex[PITH_SHA256_HEX_BYTES];
+    pith_sha256_hex(digest, hex);
+    (void)snprintf(model->fingerprint, sizeof model->fingerprint, "%.32s", hex);
 }
 
 static pith_status open_tokenizer(pith_model *model, const char *dir, pith_err *err) {
@@ -59,7 +67,7 @@ static pith_status open_tokenizer(pith_model *model, const char *dir, pith_err *
 }
 
 static pith_status open_parts(pith_model *model, const pith_model_spec *spec,
-                              const pith_backend *backend, uint32_t tokens_max, pith_err *err) {
+                              const pith_device *device, uint32_t tokens_max, pith_err *err) {
     pith_status status = pith_model_config_read(&model->config, spec->dir, err);
     if (status != PITH_OK) {
         return status;
@@ -74,9 +82,8 @@ static pith_status open_parts(pith_model *model, const pith_model_spec *spec,
         status = pith_checkpoint_open(&model->checkpoint, spec->dir, &model->config, err);
     }
     if (status == PITH_OK) {
-        status = pith_encoder_open(&model->encoder, &model->config, model->checkpoint,
-                                   pith_backend_ops(backend), pith_backend_ctx(backend), tokens_max,
-                                   err);
+        pith_encoder_opts opts = {.ops = device->ops, .ctx = device->ctx, .tokens_max = tokens_max};
+        status = pith_encoder_open(&model->encoder, &model->config, model->checkpoint, &opts, err);
     }
     return status;
 }
@@ -87,18 +94,19 @@ static pith_status warm_up(pith_model *model, pith_err *err) {
     uint32_t cu_seqlens[] = {0, 2};
     float score[2];
     pith_batch batch = {.n_seq = 1, .n_tok = 2, .ids = ids, .cu_seqlens = cu_seqlens};
-    return pith_encoder_forward(model->encoder, &batch, NULL, NULL, score, err);
+    pith_encoder_out out = {.score = score};
+    return pith_encoder_forward(model->encoder, &batch, &out, err);
 }
 
 pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
-                            const pith_backend *backend, const struct pith_critical *critical,
-                            uint32_t tokens_max, pith_err *err) {
+                            const pith_device *device, const struct pith_critical *critical,
+                            const char *patterns, uint32_t tokens_max, pith_err *err) {
     *model = NULL;
     pith_model *m = calloc(1, sizeof *m);
     if (m == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "%s: no memory for the model", spec->dir);
     }
-    pith_status status = open_parts(m, spec, backend, tokens_max, err);
+    pith_status status = open_parts(m, spec, device, tokens_max, err);
     if (status == PITH_OK) {
         status = warm_up(m, err);
     }
@@ -111,7 +119,7 @@ pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
     m->decide.critical = critical;
     m->decide.critical_window = 1;
     set_thresholds(m);
-    set_fingerprint(m, backend);
+    set_fingerprint(m, device, patterns);
     m->document = (pith_document_opts){
         .word_mode = m->config.split_words ? PITH_WORDS_SPLIT : PITH_WORDS_RAW,
         .window_tokens = m->config.window_tokens,
@@ -133,15 +141,15 @@ void pith_model_close(pith_model *model) {
     free(model);
 }
 
-void pith_model_describe(const pith_model *model, const pith_backend *backend,
+void pith_model_describe(const pith_model *model, const pith_device *device,
                          pith_model_info *info) {
     *info = (pith_model_info){
         .name = model->name,
         .fingerprint = model->fingerprint,
-        .device = pith_backend_device(backend),
-        .dtype = pith_backend_dtype(backend),
-        .isa = pith_backend_isa(backend),
+        .device = device->device,
+        .dtype = device->dtype,
+        .isa = device->isa,
         .window_tokens = model->config.window_tokens,
-        .n_parameters = pith_encoder_parameters(model->encoder),
+        .n_parameters = pith_encoder_n_parameters(model->encoder),
     };
 }

@@ -4,7 +4,7 @@
 #ifndef PITH_ENGINE_MODEL_H
 #define PITH_ENGINE_MODEL_H
 
-#include "runtime/backend/backend.h"
+#include "runtime/backend/device.h"
 #include "runtime/engine/engine.h"
 #include "runtime/model/encoder.h"
 #include "runtime/weights/checkpoint.h"
@@ -20,15 +20,15 @@ typedef struct pith_model {
     pith_document_opts document; /* profile filled in per job */
 } pith_model;
 
-/* `critical` is borrowed. tokens_max: the largest step. */
+/* `critical` is borrowed; `patterns` is the text it was opened with (NULL: built in), a part of the
+ * fingerprint. tokens_max: the largest step. */
 PITH_MUST_USE pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
-                                          const pith_backend *backend,
-                                          const struct pith_critical *critical, uint32_t tokens_max,
-                                          pith_err *err);
+                                          const pith_device *device,
+                                          const struct pith_critical *critical,
+                                          const char *patterns, uint32_t tokens_max, pith_err *err);
 void pith_model_close(pith_model *model);
 
-/* What is said about the model to clients; the strings live as long as model and backend. */
-void pith_model_describe(const pith_model *model, const pith_backend *backend,
-                         pith_model_info *info);
+/* What is said about the model to clients; the strings live as long as model and device. */
+void pith_model_describe(const pith_model *model, const pith_device *device, pith_model_info *info);
 
 #endif

@@ -27,8 +27,9 @@ static void run(model_runner *r, pith_step *step) {
             .ids = step->ids,
             .cu_seqlens = step->cu_seqlens,
         };
-        step->status = pith_encoder_forward(r->models[step->model]->encoder, &batch, NULL, NULL,
-                                            step->score, &step->err);
+        pith_encoder_out out = {.score = step->score};
+        step->status =
+            pith_encoder_forward(r->models[step->model]->encoder, &batch, &out, &step->err);
     }
     step->end_ns = pith_clock_now(&r->clock);
 }

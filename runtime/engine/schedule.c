@@ -225,6 +225,7 @@ static void take_scores(scheduler *s, step_slot *slot) {
             pith_job_fail(job, step->status, &step->err);
         }
         job->windows_done++;
+        atomic_store_explicit(&job->progress_done, job->windows_done, memory_order_relaxed);
         /* True at the last of the job's windows only: nothing touches the job after it. */
         if (!job->listed && job_settled(job)) {
             to_finish(s->engine, job);

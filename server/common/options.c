@@ -74,6 +74,8 @@ static const option_row rows[] = {
         "what the reader wants to know"),
     ROW("explain", KIND_BOOL, explain, PITH_CMD_COMPRESS, NULL, NULL,
         "show the input with dropped words dimmed"),
+    ROW("color", KIND_STRING, color, PITH_CMD_COMPRESS, "auto", "auto|always|never",
+        "colours; auto: only on a terminal"),
     ROW("json", KIND_BOOL, json, PITH_CMD_COMPRESS | PITH_CMD_MODELS, NULL, NULL,
         "print one JSON object"),
     ROW("lossy-utf8", KIND_BOOL, lossy_utf8, PITH_CMD_COMPRESS, NULL, NULL,

@@ -53,6 +53,7 @@ typedef struct pith_options {
     const char *domain;
     const char *question;
     bool explain;
+    const char *color;
     bool json;
     bool lossy_utf8;
     const char *tokenizer;

@@ -1,0 +1,19 @@
+/* From the options table to a running engine. */
+#ifndef PITH_SERVER_COMMON_ENGINE_OPTIONS_H
+#define PITH_SERVER_COMMON_ENGINE_OPTIONS_H
+
+#include "runtime/engine/engine.h"
+#include "server/common/options.h"
+
+#define PITH_VERSION "0.1.0"
+
+/* Opens the engine that the options describe: "[NAME=]DIR" models (the shipped one when none is
+ * given), device, dtype, patterns file, log level. */
+PITH_MUST_USE pith_status pith_engine_open_with(pith_engine **engine, const pith_options *options,
+                                                pith_err *err);
+
+/* Folder of the model that ships: ../../models/pith-mini beside a build tree's program, or
+ * ../share/pith/models/pith-mini beside an installed one. */
+PITH_MUST_USE pith_status pith_shipped_model(char *dir, size_t size, pith_err *err);
+
+#endif

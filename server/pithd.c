@@ -1,0 +1,116 @@
+/* pithd: the server. Reads the options, opens the engine, serves until SIGTERM or SIGINT, drains.
+ *
+ * Exit codes: 0 drained; 2 could not start (one line on stderr says why); 3 forced out by a second
+ * signal with calls still in flight. */
+#include "runtime/base/file.h"
+#include "runtime/base/log.h"
+#include "runtime/engine/engine.h"
+#include "server/common/engine_options.h"
+#include "server/common/options.h"
+#include "server/grpc/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, EXIT_FORCED = 3, LINE_BYTES = 2048 };
+
+static int refuse(const pith_err *err) {
+    (void)fprintf(stderr, "pithd: %s\n", err->text);
+    return EXIT_REFUSED;
+}
+
+static void usage(void) {
+    (void)printf("pithd: the Pith context-compression server\n\nusage: pithd [flags]\n\n"
+                 "Each flag is also an environment variable (--max-jobs: PITH_MAX_JOBS) and a key "
+                 "of --config FILE.yaml.\n\n");
+    pith_options_help(PITH_CMD_SERVE, stdout);
+}
+
+/* Signals are blocked before any thread starts, so that every thread inherits the mask and only
+ * sigwait sees them. SIGPIPE is ignored: a vanished peer is an error of its write. */
+static void block_signals(sigset_t *set) {
+    (void)sigemptyset(set);
+    (void)sigaddset(set, SIGTERM);
+    (void)sigaddset(set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* Waits for the drain to end; a second signal while it lasts ends the process. */
+static void *watch_second_signal(void *arg) {
+    int number;
+    (void)sigwait(arg, &number);
+    static const char text[] = "pith warn: second signal, leaving with calls in flight\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    _exit(EXIT_FORCED);
+}
+
+static int serve(const pith_options *options, pith_engine *engine, sigset_t *signals) {
+    pith_err err;
+    pith_grpc_server *server;
+    pith_grpc_opts opts = {
+        .listen = options->listen,
+        .engine = engine,
+        .text_bytes_max = options->max_text_bytes,
+        .max_connections = options->max_connections,
+    };
+    if (pith_grpc_server_open(&server, &opts, &err) != PITH_OK) {
+        return refuse(&err);
+    }
+    if (pith_grpc_server_start(server, &err) != PITH_OK) {
+        pith_grpc_server_close(server);
+        return refuse(&err);
+    }
+    pith_log(PITH_LOG_INFO, "listening on %s", pith_grpc_server_address(server));
+    int number;
+    (void)sigwait(signals, &number);
+    pith_log(PITH_LOG_INFO, "%s: draining for up to %u ms", strsignal(number), options->drain_ms);
+    pthread_t watcher;
+    bool watched = pthread_create(&watcher, NULL, watch_second_signal, signals) == 0;
+    pith_grpc_server_drain(server, options->drain_ms);
+    pith_grpc_server_close(server);
+    if (watched) {
+        (void)pthread_cancel(watcher);
+        (void)pthread_join(watcher, NULL);
+    }
+    pith_log(PITH_LOG_INFO, "drained");
+    return EXIT_DRAINED;
+}
+
+int main(int argc, char **argv) {
+    pith_options options;
+    pith_err err;
+    sigset_t signals;
+    block_signals(&signals);
+    pith_status status = pith_options_read(&options, PITH_CMD_SERVE, argc, argv, &err);
+    if (status == PITH_OK && options.n_operands > 0) {
+        status =
+            pith_fail(&err, PITH_INVALID, "unexpected argument \"%.128s\"", options.operands[0]);
+    }
+    if (status != PITH_OK) {
+        pith_options_free(&options);
+        return refuse(&err);
+    }
+    int code = EXIT_DRAINED;
+    if (options.help) {
+        usage();
+    } else if (options.version) {
+        (void)puts("pithd " PITH_VERSION);
+    } else {
+        char line[LINE_BYTES];
+        pith_options_describe(&options, PITH_CMD_SERVE, line, sizeof line);
+        pith_log(PITH_LOG_INFO, "pithd %s%s", PITH_VERSION, line);
+        pith_engine *engine;
+        if (pith_engine_open_with(&engine, &options, &err) == PITH_OK) {
+            code = serve(&options, engine, &signals);
+            pith_engine_close(engine);
+        } else {
+            code = refuse(&err);
+        }
+    }
+    pith_options_free(&options);
+    return code;
+}

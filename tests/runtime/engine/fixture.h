@@ -1,0 +1,63 @@
+/* An engine on a tiny random model with the shipped vocabulary, with the real runner or a scripted
+ * one, and replies that wait to be looked at. */
+#ifndef PITH_TESTS_RUNTIME_ENGINE_FIXTURE_H
+#define PITH_TESTS_RUNTIME_ENGINE_FIXTURE_H
+
+#include "runtime/engine/engine.h"
+#include "runtime/engine/runner.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A runner whose scores are a hash of the token id, so that tests know what must come out. */
+typedef struct fake_runner {
+    atomic_bool held;    /* steps stay inside */
+    atomic_bool fail;    /* steps end as PITH_INTERNAL */
+    atomic_bool nan;     /* the first score of each step is NaN */
+    atomic_uint n_steps; /* finished */
+    pith_step *inside[PITH_STEPS_IN_FLIGHT];
+    uint32_t n_inside;
+    uint32_t first_ids[4096]; /* second id of each sequence, in the order of computation */
+    atomic_uint n_sequences;
+    bool closed;
+} fake_runner;
+
+void fake_runner_init(fake_runner *fake, pith_runner *runner);
+float fake_score(uint32_t id);
+
+/* A reply as it was at the callback. */
+typedef struct kept_reply {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    uint32_t count; /* callbacks so far: must end as 1 */
+    pith_status status;
+    char error[PITH_ERR_TEXT_BYTES];
+    char *text;
+    size_t text_len;
+    pith_passthrough passthrough;
+    uint32_t kept_tokens;
+    uint32_t n_windows;
+    char fingerprint[64];
+    int64_t model_ns;
+} kept_reply;
+
+void kept_reply_init(kept_reply *kept);
+void kept_reply_free(kept_reply *kept);
+void kept_reply_take(void *user, const pith_reply *reply); /* the pith_reply_fn */
+void kept_reply_wait(kept_reply *kept);
+
+/* Writes the model into a new folder; the caller frees the path. NULL when the shipped vocabulary
+ * is not there. */
+char *tiny_model_make(void);
+void tiny_model_remove(char *dir);
+
+/* Opens an engine on `dir`; opts may set everything but the models. */
+pith_engine *engine_on(const char *dir, pith_engine_opts opts);
+
+/* A faithful request for a text; target ratio 0.5. */
+pith_compress_request request_of(const char *text, size_t len);
+
+/* A text of n words, seeded, with lines, numbers and repeats; the caller frees it. */
+char *words_of(uint32_t n, uint64_t seed);
+
+#endif
