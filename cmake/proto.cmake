@@ -54,3 +54,6 @@ if(PITH_SANITIZE MATCHES "undefined")
 endif()
 target_include_directories(pith_proto SYSTEM PUBLIC ${gen_dir})
 target_link_libraries(pith_proto PUBLIC PkgConfig::PROTOBUFC)
+
+# After the layers are known, at the end of CMakeLists.txt.
+cmake_language(DEFER CALL include ${CMAKE_SOURCE_DIR}/cmake/server_tests.cmake)

@@ -71,8 +71,8 @@ typedef struct pith_ops_elems {
 
 /* x = LayerNorm(table[ids]) * weight, also stored as act. */
 typedef struct pith_op_embed_norm {
-    float *x;   /* [n_tok, dim] f32, out: the residual stream */
-    void *out;  /* [n_tok, dim] act, out */
+    float *x;  /* [n_tok, dim] f32, out: the residual stream */
+    void *out; /* [n_tok, dim] act, out */
     const pith_packed *table;
     const float *weight; /* [dim] f32 */
     float eps;
@@ -132,10 +132,10 @@ typedef enum pith_op_gate {
 /* Token head, span convolution (k 5, GELU, k 3, zeros outside each sequence) and gate.
  * Formulas: kernels/heads.h. */
 typedef struct pith_op_heads {
-    float *z_tok;        /* [n_tok] f32, out: logit_keep - logit_drop */
-    float *z_span;       /* [n_tok] f32, out: before its sigmoid */
-    float *score;        /* [n_tok] f32, out */
-    const float *hidden; /* [n_tok, dim] f32, after the final norm */
+    float *z_tok;              /* [n_tok] f32, out: logit_keep - logit_drop */
+    float *z_span;             /* [n_tok] f32, out: before its sigmoid */
+    float *score;              /* [n_tok] f32, out */
+    const float *hidden;       /* [n_tok, dim] f32, after the final norm */
     const float *token_weight; /* [2, dim] f32: drop, keep */
     const float *token_bias;   /* [2] f32 */
     const pith_packed *conv0;  /* PITH_PACK_SPAN_CONV */

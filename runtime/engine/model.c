@@ -66,18 +66,33 @@ static pith_status open_tokenizer(pith_model *model, const char *dir, pith_err *
     return PITH_OK;
 }
 
+/* What every text would fail on is refused at start. */
+static pith_status check_window(const pith_model_config *config, const char *dir,
+                                uint32_t tokens_max, pith_err *err) {
+    if (config->window_tokens > tokens_max) {
+        return pith_fail(err, PITH_INVALID,
+                         "%s: windows of %u tokens, a step holds %u (raise step-tokens)", dir,
+                         config->window_tokens, tokens_max);
+    }
+    uint64_t least = 2 * (uint64_t)config->halo_tokens + PITH_WINDOW_SLACK_TOKENS;
+    if (config->window_tokens < least) {
+        return pith_fail(err, PITH_INVALID,
+                         "%s: windows of %u tokens, with a halo of %u at least %u are needed", dir,
+                         config->window_tokens, config->halo_tokens, (uint32_t)least);
+    }
+    return PITH_OK;
+}
+
 static pith_status open_parts(pith_model *model, const pith_model_spec *spec,
                               const pith_device *device, uint32_t tokens_max, pith_err *err) {
     pith_status status = pith_model_config_read(&model->config, spec->dir, err);
     if (status != PITH_OK) {
         return status;
     }
-    if (model->config.window_tokens > tokens_max) {
-        return pith_fail(err, PITH_INVALID,
-                         "%s: windows of %u tokens, a step holds %u (raise step-tokens)", spec->dir,
-                         model->config.window_tokens, tokens_max);
+    status = check_window(&model->config, spec->dir, tokens_max, err);
+    if (status == PITH_OK) {
+        status = open_tokenizer(model, spec->dir, err);
     }
-    status = open_tokenizer(model, spec->dir, err);
     if (status == PITH_OK) {
         status = pith_checkpoint_open(&model->checkpoint, spec->dir, &model->config, err);
     }

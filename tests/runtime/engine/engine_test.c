@@ -131,7 +131,7 @@ static void a_full_queue_is_refused_and_those_inside_are_answered(void **state) 
 
 static void a_cancelled_job_ends_while_others_go_on(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 64});
+    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 200});
     atomic_store(&fake.held, true);
     char *text = words_of(2000, 4);
     kept_reply dropped;
@@ -150,7 +150,7 @@ static void a_cancelled_job_ends_while_others_go_on(void **state) {
     kept_reply_wait(&other);
     assert_int_equal(dropped.status, PITH_CANCELLED);
     assert_int_equal(other.status, PITH_OK);
-    /* 2,000 words are over 40 windows of 64; the two steps inside at the cancel end, no more. */
+    /* 2,000 words are over 20 windows of 200; the two steps inside at the cancel end, no more. */
     assert_true(atomic_load(&fake.n_sequences) <= 4);
     pith_engine_close(engine);
     kept_reply_free(&dropped);
@@ -178,7 +178,7 @@ static void a_deadline_ends_a_job_that_waits(void **state) {
 
 static void a_failed_step_fails_its_jobs_alone(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 64});
+    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 200});
     atomic_store(&fake.fail, true);
     char *text = words_of(500, 6);
     kept_reply first;
@@ -222,7 +222,7 @@ static void a_score_that_is_not_a_number_passes_the_text_through(void **state) {
 
 static void interactive_work_goes_before_batch_work(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 64});
+    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 200});
     atomic_store(&fake.held, true);
     kept_reply kept[8];
     for (int i = 0; i < 8; i++) {
@@ -391,7 +391,7 @@ static void a_draining_engine_finishes_what_it_has_and_takes_no_more(void **stat
 
 static void closing_answers_everything_that_was_accepted(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 64});
+    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 200});
     kept_reply kept[20];
     char *text = words_of(3000, 11);
     for (int i = 0; i < 20; i++) {

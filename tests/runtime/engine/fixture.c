@@ -141,6 +141,9 @@ char *tiny_model_make(void) {
     config.vocab_size = 8192; /* the shipped vocabulary */
     config.cls_id = 1;
     config.sep_id = 2;
+    config.window_tokens = 200;
+    config.halo_tokens = 16;
+    config.positions_max = 512;
     pith_random_model_opts opts = pith_random_model_defaults();
     char *copy = strdup(dir);
     if (pith_random_model_write(dir, &config, &opts, NULL) != PITH_OK || copy_tokenizer(dir) != 0) {

@@ -1,0 +1,22 @@
+# What the server's tests need beside tests/server/**_test.c: a pithd with a scripted engine, the
+# end-to-end scripts that run against it, and the test of the text-field script.
+if(TARGET pith_server)
+    add_executable(fake_pithd tests/server/fake_pithd.c tests/server/fake_engine.c)
+    target_link_libraries(fake_pithd PRIVATE pith_server)
+
+    find_package(Python3 COMPONENTS Interpreter)
+    file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*_test.py)
+    foreach(script ${scripts})
+        get_filename_component(name ${script} NAME_WE)
+        add_test(NAME server.e2e.${name}
+                 COMMAND ${Python3_EXECUTABLE} ${script} --pithd $<TARGET_FILE:fake_pithd> --fake
+                         --protoset ${CMAKE_BINARY_DIR}/gen/pith.protoset)
+        set_tests_properties(server.e2e.${name} PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}"
+                             TIMEOUT 240 SKIP_RETURN_CODE 77)
+    endforeach()
+
+    add_test(NAME server.text_fields
+             COMMAND ${CMAKE_COMMAND} -D SCRIPT=${CMAKE_SOURCE_DIR}/cmake/text_fields.cmake
+                     -D WORK=${CMAKE_BINARY_DIR}/text_fields
+                     -P ${CMAKE_SOURCE_DIR}/tests/server/text_fields_test.cmake)
+endif()

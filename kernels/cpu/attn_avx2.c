@@ -1,0 +1,4 @@
+/* kernels/attn.h with AVX2. */
+#include "kernels/cpu/vec_avx2.h"
+
+#include "kernels/cpu/attn_body.h"

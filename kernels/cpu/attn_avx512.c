@@ -1,0 +1,4 @@
+/* kernels/attn.h with AVX-512. */
+#include "kernels/cpu/vec_avx512.h"
+
+#include "kernels/cpu/attn_body.h"

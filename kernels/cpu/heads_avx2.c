@@ -1,0 +1,4 @@
+/* kernels/heads.h with AVX2. */
+#include "kernels/cpu/vec_avx2.h"
+
+#include "kernels/cpu/heads_body.h"

@@ -1,0 +1,4 @@
+/* kernels/linear.h with AVX2. */
+#include "kernels/cpu/vec_avx2.h"
+
+#include "kernels/cpu/linear_body.h"

@@ -1,0 +1,4 @@
+/* kernels/linear.h with AVX-512. */
+#include "kernels/cpu/vec_avx512.h"
+
+#include "kernels/cpu/linear_body.h"

@@ -1,0 +1,104 @@
+"""Turn the corpus into tokenizer, n-gram table and labelled items.
+
+python3 dataset.py --corpus corpus.json --out dataset.pickle --tokenizer tokenizer.json
+"""
+
+import argparse
+import hashlib
+import json
+import pickle
+import unicodedata
+
+import numpy as np
+
+import labels
+import tokenizer as bpe
+
+VALIDATION_PERCENT = 5  # of the training sources, for thresholds; never trained on
+# Occurrence flags per token: the token, the pair, the triple occurred earlier in the document.
+REPEAT_ORDERS = 3
+
+
+def is_validation(document):
+    """By source, so that windows of one file never lie on both sides."""
+    digest = hashlib.sha256(document["source"].encode()).digest()
+    return digest[0] * 100 < VALIDATION_PERCENT * 256
+
+
+def earlier_occurrences(ids):
+    """[T, 3] bool: did this token, this bigram, this trigram end here before?"""
+    seen = [set() for _ in range(REPEAT_ORDERS)]
+    flags = np.zeros((len(ids), REPEAT_ORDERS), bool)
+    for at in range(len(ids)):
+        for order in range(REPEAT_ORDERS):
+            gram = tuple(ids[max(0, at - order) : at + 1])
+            flags[at, order] = gram in seen[order]
+            seen[order].add(gram)
+    return flags
+
+
+def item(document, domain, table, tokenizer, in_training):
+    """One labelled document; every per-word array has one entry per word that has a token."""
+    text = unicodedata.normalize("NFC", document["text"])
+    spans = labels.word_spans(text)
+    ids, word_of_token = bpe.encode(tokenizer, text, spans)
+    spans = spans[: max(word_of_token) + 1]
+    text = text[: spans[-1][1]]
+    words = [text[a:b] for a, b in spans]
+    surprisal = table.surprisal(words, in_training)
+    rule_scores = labels.rules(text, spans, table)
+    return {
+        "domain": domain,
+        "kind": document["kind"],
+        "text": text,
+        "spans": spans,
+        "ids": np.array(ids, np.int32),
+        "word": np.array(word_of_token, np.int32),
+        "target": np.array(labels.targets(surprisal, rule_scores), np.float32),
+        "critical": np.array([labels.is_critical(w) for w in words]),
+        "line": np.array(labels.line_numbers(text, spans), np.int32),
+        "surprisal": np.array(surprisal, np.float32),
+        "rules": np.array(rule_scores, np.float32),
+        "repeats": earlier_occurrences(ids),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--tokenizer", required=True, help="tokenizer.json to write")
+    parser.add_argument("--eval-per-domain", type=int, default=18)
+    args = parser.parse_args()
+    with open(args.corpus) as file:
+        corpus = json.load(file)
+    split = {"train": [], "validation": [], "eval": []}
+    for domain, documents in corpus["train"].items():
+        for document in documents:
+            split["validation" if is_validation(document) else "train"].append((domain, document))
+    for domain, documents in corpus["eval"].items():
+        split["eval"] += [(domain, d) for d in documents[: args.eval_per_domain]]
+    texts = [d["text"] for _, d in split["train"]]
+    tokenizer = bpe.train(texts)
+    tokenizer.save(args.tokenizer)
+    table = labels.NGram(texts)
+    data = {
+        name: [item(d, domain, table, tokenizer, name == "train") for domain, d in pairs]
+        for name, pairs in split.items()
+    }
+    for name, items in data.items():
+        print(
+            f"{name}: {len(items)} documents, {sum(len(i['spans']) for i in items)} words, "
+            f"{sum(len(i['ids']) for i in items)} tokens"
+        )
+    data["table"] = table
+    data["kinds"] = {
+        name: {domain: sorted({d["kind"] for d in docs}) for domain, docs in corpus[name].items()}
+        for name in corpus
+    }
+    with open(args.out, "wb") as file:
+        pickle.dump(data, file)
+
+
+if __name__ == "__main__":
+    main()

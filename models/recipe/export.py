@@ -1,0 +1,231 @@
+"""Write the shipped files from a checkpoint: model.safetensors (bf16), config.json, thresholds.
+
+    python3 export.py --dataset dataset.pickle --checkpoint checkpoint.pt --out models/pith-mini
+
+tokenizer.json is written into the same folder by dataset.py, before training.
+"""
+
+import argparse
+import json
+import os
+import pickle
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+import tokenizer as bpe
+from model import KEEP, Config, PithMini
+from sources import DOMAINS
+
+HALO_TOKENS = 64  # context shared by neighbouring windows: the reach of one local layer
+DEFAULT_THRESHOLD = 0.5
+MODEL_BYTES_MAX = 12_000_000
+# Fewer validation documents than this give a shaky median; training documents then fill up.
+THRESHOLD_DOCUMENTS_MIN = 20
+
+
+def load(path):
+    """(model with bf16-rounded weights in fp32, the checkpoint's own record)."""
+    state = torch.load(path, map_location="cpu")
+    model = PithMini()
+    model.load_state_dict(
+        {
+            name: tensor if name == "gamma_raw" else round_bf16(tensor)
+            for name, tensor in state["model"].items()
+        }
+    )
+    return model.eval(), state
+
+
+def round_bf16(tensor):
+    return tensor.to(torch.bfloat16).float()
+
+
+@torch.no_grad()
+def token_outputs(model, ids):
+    """(z_tok, z_span, keep logit) of one document, float arrays [T]."""
+    ids = torch.as_tensor(np.asarray(ids, np.int64))[None]
+    z_tok, z_span, _ = model(ids, torch.zeros_like(ids, dtype=torch.bool))
+    return [v[0].numpy() for v in (z_tok, z_span, model.keep_logit(z_tok, z_span))]
+
+
+def word_logits(logits, word, words):
+    """The keep logit of each word: the maximum over its tokens, as the engine folds them."""
+    result = np.full(words, -np.inf, np.float32)
+    inside = word >= 0
+    np.maximum.at(result, word[inside], logits[inside])
+    return result
+
+
+def free_logits(model, items):
+    """{domain: keep logits of all words that the safety floor leaves to the model}."""
+    found = {domain: [] for domain in DOMAINS}
+    for item in items:
+        logits = word_logits(token_outputs(model, item["ids"])[2], item["word"], len(item["spans"]))
+        found[item["domain"]].append(logits[~item["critical"]])
+    return {
+        domain: np.concatenate(parts) if parts else np.zeros(0) for domain, parts in found.items()
+    }
+
+
+def threshold_documents(data):
+    """The validation documents, and training documents where a domain has too few of them."""
+    chosen = list(data["validation"])
+    for domain in DOMAINS:
+        missing = THRESHOLD_DOCUMENTS_MIN - sum(i["domain"] == domain for i in chosen)
+        chosen += [i for i in data["train"] if i["domain"] == domain][: max(0, missing)]
+    return chosen
+
+
+def balanced_median(by_domain):
+    """The median with every domain weighing the same."""
+    values = np.concatenate([v for v in by_domain.values()])
+    weights = np.concatenate([np.full(len(v), 1 / max(len(v), 1)) for v in by_domain.values()])
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+
+
+def calibrate(model, items):
+    """Shift the keep bias until half of the free words score above 0.5, then take domain medians.
+
+    The rule: thresholds.default = 0.5, thresholds.<domain> = median score of that domain's free
+    words in the threshold documents. Returns the thresholds.
+    """
+    shift = balanced_median(free_logits(model, items))
+    with torch.no_grad():
+        model.token_head.bias[KEEP] -= shift
+        model.token_head.bias.copy_(round_bf16(model.token_head.bias))
+    thresholds = {"default": DEFAULT_THRESHOLD}
+    for domain, logits in free_logits(model, items).items():
+        middle = float(np.median(logits)) if len(logits) else 0.0
+        thresholds[domain] = round(1 / (1 + float(np.exp(-middle))), 3)
+    return thresholds
+
+
+def tensors(model):
+    """The tensors of the file; the learned gamma goes to config.json instead."""
+    return {
+        name: tensor.to(torch.bfloat16).contiguous()
+        for name, tensor in model.state_dict().items()
+        if name != "gamma_raw"
+    }
+
+
+def config_json(model, thresholds):
+    sizes = Config()
+    return {
+        "architectures": ["ModernBertModel"],
+        "model_type": "modernbert",
+        "torch_dtype": "bfloat16",
+        "vocab_size": sizes.vocabulary,
+        "hidden_size": sizes.width,
+        "intermediate_size": sizes.mlp_width,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "local_attention": 2 * sizes.local_window,
+        "global_attn_every_n_layers": sizes.global_every,
+        "global_rope_theta": sizes.global_theta,
+        "local_rope_theta": sizes.local_theta,
+        "norm_eps": sizes.norm_eps,
+        "norm_bias": False,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "hidden_activation": "gelu",
+        "max_position_embeddings": bpe.TOKENS_MAX,
+        "pad_token_id": bpe.PAD_ID,
+        "cls_token_id": bpe.CLS_ID,
+        "sep_token_id": bpe.SEP_ID,
+        "bos_token_id": bpe.CLS_ID,
+        "eos_token_id": bpe.SEP_ID,
+        "pith": {
+            "format": 1,
+            "name": "pith-mini",
+            "word_mode": "raw",
+            "gate": "asymmetric",
+            "gamma": round(model.gamma.item(), 6),
+            "span_channels": sizes.span_channels,
+            "window_tokens": bpe.TOKENS_MAX,
+            "halo_tokens": HALO_TOKENS,
+            "thresholds": thresholds,
+        },
+    }
+
+
+def set_gamma(model, gamma):
+    """Make the model use the very number of config.json: softplus(raw) = gamma."""
+    with torch.no_grad():
+        model.gamma_raw.copy_(torch.tensor(gamma, dtype=torch.float64).expm1().log())
+
+
+def load_exported(folder):
+    """The shipped model as fp32 PyTorch, weights as rounded in the file."""
+    from safetensors.torch import load_file
+
+    with open(os.path.join(folder, "config.json")) as file:
+        gamma = json.load(file)["pith"]["gamma"]
+    model = PithMini()
+    state = {
+        name: t.float() for name, t in load_file(os.path.join(folder, "model.safetensors")).items()
+    }
+    model.load_state_dict({**state, "gamma_raw": torch.zeros(())})
+    set_gamma(model, gamma)
+    return model.eval()
+
+
+def save_json(path, value):
+    with open(path, "w") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+
+
+def write(path, save):
+    """Replace a file in one step: a server may be reading the old one."""
+    save(path + ".part")
+    os.chmod(path + ".part", 0o644)
+    os.replace(path + ".part", path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--out", required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    model, state = load(args.checkpoint)
+    with open(args.dataset, "rb") as file:
+        thresholds = calibrate(model, threshold_documents(pickle.load(file)))
+    files = tensors(model)
+    assert sum(t.numel() * 2 for t in files.values()) <= MODEL_BYTES_MAX
+    write(
+        os.path.join(args.out, "model.safetensors"),
+        lambda p: save_file(files, p, metadata={"format": "pt"}),
+    )
+
+    write(
+        os.path.join(args.out, "config.json"),
+        lambda p: save_json(p, config_json(model, thresholds)),
+    )
+    write(
+        args.checkpoint + ".json",
+        lambda p: save_json(
+            p,
+            {
+                "steps": state["step"],
+                "planned_steps": state["steps"],
+                "tokens": state["tokens"],
+                "epochs": state["epoch"],
+                "parameters": sum(t.numel() for t in files.values()),
+            },
+        ),
+    )
+    print(
+        f"exported step {state['step']} ({state['tokens']} tokens), "
+        f"gamma {model.gamma.item():.4f}, thresholds {thresholds}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+#include "runtime/backend/device.h"
+
+#include "runtime/backend/host.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+static bool is_auto(const char *name) {
+    return name == NULL || name[0] == '\0' || strcmp(name, "auto") == 0;
+}
+
+pith_status pith_device_open(pith_device *device, const pith_device_opts *opts, pith_err *err) {
+    *device = (pith_device){0};
+    if (!is_auto(opts->device) && strcmp(opts->device, "cpu") != 0) {
+        if (strncmp(opts->device, "cuda", 4) == 0) {
+            return pith_fail(err, PITH_UNSUPPORTED, "device \"%s\": this build has no CUDA backend",
+                             opts->device);
+        }
+        return pith_fail(err, PITH_INVALID, "device \"%s\" is unknown: expected auto or cpu",
+                         opts->device);
+    }
+    if (!is_auto(opts->dtype) && strcmp(opts->dtype, "f32") != 0 &&
+        strcmp(opts->dtype, "bf16") != 0) {
+        return pith_fail(err, PITH_INVALID, "dtype \"%s\" is unknown: expected auto, f32 or bf16",
+                         opts->dtype);
+    }
+    if (opts->n_threads > PITH_DEVICE_THREADS_MAX) {
+        return pith_fail(err, PITH_INVALID, "%u compute threads: at most %d", opts->n_threads,
+                         PITH_DEVICE_THREADS_MAX);
+    }
+    pith_device_opts named = {
+        .device = "cpu",
+        .dtype = is_auto(opts->dtype) ? NULL : opts->dtype,
+        .isa = is_auto(opts->isa) ? NULL : opts->isa,
+        .n_threads = opts->n_threads,
+    };
+    if (named.isa != NULL && strcmp(named.isa, "ref") == 0) {
+        return pith_ref_open(device, &named, err);
+    }
+    return pith_cpu_open(device, &named, err);
+}
+
+void pith_device_close(pith_device *device) {
+    if (device->ops == &pith_ops_ref) {
+        pith_ref_close(device->ctx);
+    } else if (device->ops == &pith_ops_cpu) {
+        pith_cpu_close(device->ctx);
+    }
+    *device = (pith_device){0};
+}

@@ -1,0 +1,41 @@
+/* A compute device: the ops table of a backend and the context it runs in.
+ *
+ * Owns the context (threads, scratch, packed weights made through it are the caller's). Opened and
+ * closed by any thread; used by one thread at a time. Encoders of a device are closed before it. */
+#ifndef PITH_BACKEND_DEVICE_H
+#define PITH_BACKEND_DEVICE_H
+
+#include "runtime/base/status.h"
+#include "runtime/ops.h"
+
+#include <stdint.h>
+
+enum { PITH_DEVICE_THREADS_MAX = 256 };
+
+typedef struct pith_device {
+    const pith_ops *ops;
+    pith_ops_ctx *ctx;
+    const char *device; /* "cpu" */
+    const char *dtype;  /* "f32" or "bf16" */
+    const char *isa;    /* "ref", "avx2", "avx512", "avx512-bf16" */
+    uint32_t n_threads;
+} pith_device;
+
+/* NULL or "auto" chooses: the device "cpu", the widest ISA that this CPU has, bf16 where the CPU
+ * multiplies it natively and f32 elsewhere, and one thread per core for n_threads 0. */
+typedef struct pith_device_opts {
+    const char *device;
+    const char *dtype;
+    const char *isa;
+    uint32_t n_threads;
+} pith_device_opts;
+
+/* PITH_INVALID for an unknown name; PITH_UNSUPPORTED for a device this build does not have, an ISA
+ * this CPU lacks, or a dtype the ISA cannot do; the text names what was asked and what there is. */
+PITH_MUST_USE pith_status pith_device_open(pith_device *device, const pith_device_opts *opts,
+                                           pith_err *err);
+
+/* A zeroed device, or one already closed, is fine. */
+void pith_device_close(pith_device *device);
+
+#endif

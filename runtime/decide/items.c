@@ -1,0 +1,80 @@
+/* Items of decision: units, or whole rows of tables. */
+#include "runtime/decide/decision.h"
+
+#include "runtime/text/tabular.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static pith_status mark_rows(const pith_decision *d, bool **rows, pith_err *err) {
+    *rows = pith_arena_calloc(d->arena, d->doc->n_lines, sizeof **rows);
+    if (*rows == NULL) {
+        return pith_fail(err, PITH_EXHAUSTED, "no memory for %u lines", d->doc->n_lines);
+    }
+    if (d->request->profile == PITH_PROFILE_FAITHFUL) { /* kompress forces its rows instead */
+        pith_tabular_mark(d->doc->text, d->doc->len, PITH_PROFILE_FAITHFUL, *rows);
+    }
+    return PITH_OK;
+}
+
+static void add_unit(pith_item *item, const pith_decision *d, uint32_t u) {
+    float score = d->scores == NULL ? 1.0F : d->scores[u];
+    item->score = item->unit_begin == u || score > item->score ? score : item->score;
+    item->n_tok += d->doc->units[u].n_tok;
+    item->forced = item->forced || d->forced[u];
+    item->unit_end = u + 1;
+}
+
+pith_status pith_items_make(pith_decision *d, pith_err *err) {
+    const pith_document *doc = d->doc;
+    bool *rows;
+    pith_status status = mark_rows(d, &rows, err);
+    if (status != PITH_OK) {
+        return status;
+    }
+    d->items = pith_arena_alloc(d->arena, doc->n_units, sizeof *d->items);
+    if (d->items == NULL) {
+        return pith_fail(err, PITH_EXHAUSTED, "no memory for %u units", doc->n_units);
+    }
+    d->n_items = 0;
+    for (uint32_t u = 0; u < doc->n_units; u++) {
+        bool same = u > 0 && doc->units[u].line == doc->units[u - 1].line;
+        if (!same || !rows[doc->units[u].line]) {
+            d->items[d->n_items++] = (pith_item){.unit_begin = u};
+        }
+        add_unit(&d->items[d->n_items - 1], d, u);
+    }
+    return PITH_OK;
+}
+
+/* Bits that order like the float, largest first; both zeros are one. */
+static uint32_t descending(float score) {
+    float positive_zero = score + 0.0F;
+    uint32_t bits;
+    memcpy(&bits, &positive_zero, sizeof bits);
+    uint32_t ascending = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+    return ~ascending;
+}
+
+static int compare_keys(const void *a, const void *b) {
+    uint64_t x;
+    uint64_t y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+uint32_t pith_items_rank(const pith_item *items, uint32_t n_items, uint64_t *keys,
+                         uint32_t *order) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_items; i++) {
+        if (!items[i].forced) {
+            keys[n++] = (uint64_t)descending(items[i].score) << 32 | i;
+        }
+    }
+    qsort(keys, n, sizeof *keys, compare_keys);
+    for (uint32_t i = 0; i < n; i++) {
+        order[i] = (uint32_t)keys[i];
+    }
+    return n;
+}

@@ -1,0 +1,525 @@
+#include "runtime/model/encoder.h"
+
+#include "runtime/base/size.h"
+#include "runtime/model/rope.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TENSOR_NAME_BYTES = 96 }; /* "encoder.layers.63.attn_norm.weight" and room */
+
+typedef struct layer_weights {
+    float *attn_norm; /* [hidden]; NULL in layer 0: identity */
+    pith_packed *wqkv;
+    pith_packed *attn_wo;
+    float *mlp_norm; /* [hidden] */
+    pith_packed *wi;
+    pith_packed *mlp_wo;
+} layer_weights;
+
+struct pith_encoder {
+    pith_model_config config;
+    pith_encoder_opts opts;
+    const pith_ops *ops;
+    pith_ops_ctx *ctx;
+    uint32_t head_dim;
+    uint32_t positions_max; /* longest sequence: the model's positions or the step's tokens */
+    uint64_t n_parameters;
+
+    pith_packed *table;
+    float *embed_norm; /* [hidden] */
+    float *final_norm; /* [hidden] */
+    layer_weights *layers;
+    float *token_weight; /* [2, hidden] */
+    float *token_bias;   /* [2] */
+    pith_packed *conv0;
+    float *conv0_bias;   /* [channels] */
+    float *conv2_weight; /* [channels, 3] */
+    float *conv2_bias;   /* [1] */
+    float *rope_global;  /* [positions_max, 2, head_dim / 2] */
+    float *rope_local;
+
+    /* Step scratch. `wide` is q, k, v until attention is done; then the layer's delta, and behind
+     * it the GLU's output; at last the final hidden state. */
+    float *x;      /* [tokens_max, hidden] */
+    void *act;     /* [tokens_max, hidden] */
+    void *wide;    /* [tokens_max] * wide_bytes */
+    float *scores; /* [3, tokens_max]: z_tok, z_span, score */
+    float *host;   /* [tokens_max, hidden] for the probe, or NULL */
+};
+
+static const pith_tensor *find(pith_encoder *enc, const pith_checkpoint *checkpoint,
+                               const char *name, size_t count, pith_err *err) {
+    const pith_tensor *tensor = pith_checkpoint_tensor(checkpoint, name);
+    if (tensor == NULL) {
+        (void)pith_fail(err, PITH_CORRUPT, "tensor %s is missing", name);
+        return NULL;
+    }
+    if (pith_tensor_count(tensor) != count) {
+        (void)pith_fail(err, PITH_CORRUPT, "tensor %s has %zu elements, expected %zu", name,
+                        pith_tensor_count(tensor), count);
+        return NULL;
+    }
+    enc->n_parameters += count;
+    return tensor;
+}
+
+/* A small tensor as f32 in device memory. */
+static pith_status load_f32(pith_encoder *enc, const pith_checkpoint *checkpoint, const char *name,
+                            size_t count, float **out, pith_err *err) {
+    const pith_tensor *tensor = find(enc, checkpoint, name, count, err);
+    if (tensor == NULL) {
+        return PITH_CORRUPT;
+    }
+    float *host = malloc(count * sizeof *host);
+    if (host == NULL) {
+        return pith_fail(err, PITH_NO_MEMORY, "tensor %s: %zu elements cannot be allocated", name,
+                         count);
+    }
+    void *mem;
+    pith_tensor_to_f32(tensor, host);
+    pith_status status = enc->ops->alloc(enc->ctx, count * sizeof *host, &mem, err);
+    if (status == PITH_OK) {
+        enc->ops->copy_in(enc->ctx, mem, host, count * sizeof *host);
+        status = enc->ops->sync(enc->ctx, err); /* host may be read until then */
+        *out = mem;
+    }
+    free(host);
+    return status;
+}
+
+static pith_elem elem_of(pith_dtype dtype) {
+    switch (dtype) {
+    case PITH_F16:
+        return PITH_ELEM_F16;
+    case PITH_BF16:
+        return PITH_ELEM_BF16;
+    case PITH_F32:
+        break;
+    }
+    return PITH_ELEM_F32;
+}
+
+typedef struct matrix_spec {
+    size_t rows;
+    size_t cols;
+    pith_pack_kind kind;
+} matrix_spec;
+
+static pith_status load_matrix(pith_encoder *enc, const pith_checkpoint *checkpoint,
+                               const char *name, matrix_spec spec, pith_packed **out,
+                               pith_err *err) {
+    const pith_tensor *tensor = find(enc, checkpoint, name, spec.rows * spec.cols, err);
+    if (tensor == NULL) {
+        return PITH_CORRUPT;
+    }
+    pith_matrix matrix = {tensor->data, elem_of(tensor->dtype), spec.rows, spec.cols};
+    pith_pack_opts opts = {.kind = spec.kind, .n_heads = enc->config.n_heads};
+    pith_status status = enc->ops->pack_weight(enc->ctx, &matrix, &opts, out, err);
+    if (status == PITH_OK && spec.kind != PITH_PACK_TABLE) {
+        pith_checkpoint_discard(checkpoint, tensor);
+    }
+    return status;
+}
+
+static const char *layer_name(char name[TENSOR_NAME_BYTES], uint32_t layer, const char *suffix) {
+    (void)snprintf(name, TENSOR_NAME_BYTES, "encoder.layers.%" PRIu32 ".%s", layer, suffix);
+    return name;
+}
+
+static pith_status load_layer(pith_encoder *enc, const pith_checkpoint *checkpoint, uint32_t layer,
+                              pith_err *err) {
+    layer_weights *w = &enc->layers[layer];
+    size_t d = enc->config.hidden;
+    size_t wide = enc->config.intermediate;
+    char name[TENSOR_NAME_BYTES];
+    pith_status status = PITH_OK;
+    if (layer > 0) {
+        status = load_f32(enc, checkpoint, layer_name(name, layer, "attn_norm.weight"), d,
+                          &w->attn_norm, err);
+    }
+    if (status == PITH_OK) {
+        status = load_f32(enc, checkpoint, layer_name(name, layer, "mlp_norm.weight"), d,
+                          &w->mlp_norm, err);
+    }
+    const struct {
+        const char *suffix;
+        matrix_spec spec;
+        pith_packed **out;
+    } matrices[] = {
+        {"attn.Wqkv.weight", {3 * d, d, PITH_PACK_QKV}, &w->wqkv},
+        {"attn.Wo.weight", {d, d, PITH_PACK_LINEAR}, &w->attn_wo},
+        {"mlp.Wi.weight", {2 * wide, d, PITH_PACK_GEGLU}, &w->wi},
+        {"mlp.Wo.weight", {d, wide, PITH_PACK_LINEAR}, &w->mlp_wo},
+    };
+    for (size_t i = 0; status == PITH_OK && i < sizeof matrices / sizeof matrices[0]; i++) {
+        status = load_matrix(enc, checkpoint, layer_name(name, layer, matrices[i].suffix),
+                             matrices[i].spec, matrices[i].out, err);
+    }
+    return status;
+}
+
+static pith_status load_heads(pith_encoder *enc, const pith_checkpoint *checkpoint, pith_err *err) {
+    size_t d = enc->config.hidden;
+    size_t c = enc->config.span_channels;
+    const struct {
+        const char *name;
+        size_t count;
+        float **out;
+    } vectors[] = {
+        {"token_head.weight", 2 * d, &enc->token_weight},
+        {"token_head.bias", 2, &enc->token_bias},
+        {"span_conv.0.bias", c, &enc->conv0_bias},
+        {"span_conv.2.weight", c * 3, &enc->conv2_weight},
+        {"span_conv.2.bias", 1, &enc->conv2_bias},
+    };
+    pith_status status = PITH_OK;
+    for (size_t i = 0; status == PITH_OK && i < sizeof vectors / sizeof vectors[0]; i++) {
+        status = load_f32(enc, checkpoint, vectors[i].name, vectors[i].count, vectors[i].out, err);
+    }
+    if (status == PITH_OK) {
+        matrix_spec spec = {c, d * 5, PITH_PACK_SPAN_CONV};
+        status = load_matrix(enc, checkpoint, "span_conv.0.weight", spec, &enc->conv0, err);
+    }
+    return status;
+}
+
+static pith_status load_weights(pith_encoder *enc, const pith_checkpoint *checkpoint,
+                                pith_err *err) {
+    size_t d = enc->config.hidden;
+    matrix_spec table = {enc->config.vocab_size, d, PITH_PACK_TABLE};
+    pith_status status = load_matrix(enc, checkpoint, "encoder.embeddings.tok_embeddings.weight",
+                                     table, &enc->table, err);
+    if (status == PITH_OK) {
+        status =
+            load_f32(enc, checkpoint, "encoder.embeddings.norm.weight", d, &enc->embed_norm, err);
+    }
+    for (uint32_t i = 0; status == PITH_OK && i < enc->config.n_layers; i++) {
+        status = load_layer(enc, checkpoint, i, err);
+    }
+    if (status == PITH_OK) {
+        status = load_f32(enc, checkpoint, "encoder.final_norm.weight", d, &enc->final_norm, err);
+    }
+    return status == PITH_OK ? load_heads(enc, checkpoint, err) : status;
+}
+
+static pith_status load_rope(pith_encoder *enc, double theta, float **out, pith_err *err) {
+    size_t bytes = (size_t)enc->positions_max * enc->head_dim * sizeof(float);
+    float *host = malloc(bytes);
+    if (host == NULL) {
+        return pith_fail(err, PITH_NO_MEMORY, "RoPE table: %zu bytes cannot be allocated", bytes);
+    }
+    void *mem;
+    pith_rope_fill(host, theta, enc->positions_max, enc->head_dim);
+    pith_status status = enc->ops->alloc(enc->ctx, bytes, &mem, err);
+    if (status == PITH_OK) {
+        enc->ops->copy_in(enc->ctx, mem, host, bytes);
+        status = enc->ops->sync(enc->ctx, err);
+        *out = mem;
+    }
+    free(host);
+    return status;
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static pith_status make_scratch(pith_encoder *enc, pith_err *err) {
+    const pith_model_config *config = &enc->config;
+    pith_ops_reserve bounds = {
+        .tokens_max = enc->opts.tokens_max,
+        .hidden = config->hidden,
+        .intermediate = config->intermediate,
+        .n_heads = config->n_heads,
+        .span_channels = config->span_channels,
+    };
+    pith_status status = enc->ops->reserve(enc->ctx, &bounds, err);
+    if (status != PITH_OK) {
+        return status;
+    }
+    pith_ops_elems elems = enc->ops->elems(enc->ctx);
+    size_t tokens = enc->opts.tokens_max;
+    size_t d = config->hidden;
+    size_t wide = larger(3 * d * elems.qkv, d * sizeof(float) + config->intermediate * elems.act);
+    const struct {
+        size_t bytes;
+        void **out;
+    } buffers[] = {
+        {tokens * d * sizeof(float), (void **)&enc->x},
+        {tokens * d * elems.act, &enc->act},
+        {tokens * wide, &enc->wide},
+        {tokens * 3 * sizeof(float), (void **)&enc->scores},
+    };
+    for (size_t i = 0; status == PITH_OK && i < sizeof buffers / sizeof buffers[0]; i++) {
+        status = enc->ops->alloc(enc->ctx, buffers[i].bytes, buffers[i].out, err);
+    }
+    if (status == PITH_OK && enc->opts.probe != NULL) {
+        enc->host = malloc(tokens * d * sizeof(float));
+        status = enc->host != NULL ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, "probe buffer");
+    }
+    return status;
+}
+
+static pith_status check_config(const pith_model_config *config, const pith_encoder_opts *opts,
+                                pith_err *err) {
+    if (opts->tokens_max == 0 || opts->tokens_max > PITH_ENCODER_TOKENS_MAX) {
+        return pith_fail(err, PITH_INVALID, "tokens_max %" PRIu32 ": expected 1 to %d",
+                         opts->tokens_max, PITH_ENCODER_TOKENS_MAX);
+    }
+    bool whole = config->n_heads > 0 && config->hidden % (2 * config->n_heads) == 0;
+    if (!whole || config->hidden == 0 || config->hidden > PITH_HIDDEN_MAX) {
+        return pith_fail(err, PITH_UNSUPPORTED,
+                         "hidden %" PRIu32 " with %" PRIu32
+                         " heads: expected an even head dim and at most %d",
+                         config->hidden, config->n_heads, PITH_HIDDEN_MAX);
+    }
+    if (config->n_layers == 0 || config->n_layers > PITH_LAYERS_MAX || config->vocab_size == 0 ||
+        config->intermediate == 0 || config->span_channels == 0 || config->positions_max == 0) {
+        return pith_fail(err, PITH_UNSUPPORTED, "the model's config has a dimension of zero");
+    }
+    return PITH_OK;
+}
+
+pith_status pith_encoder_open(pith_encoder **encoder, const pith_model_config *config,
+                              const pith_checkpoint *checkpoint, const pith_encoder_opts *opts,
+                              pith_err *err) {
+    *encoder = NULL;
+    pith_status status = check_config(config, opts, err);
+    if (status != PITH_OK) {
+        return status;
+    }
+    pith_encoder *enc = calloc(1, sizeof *enc);
+    layer_weights *layers = calloc(config->n_layers, sizeof *layers);
+    if (enc == NULL || layers == NULL) {
+        free(enc);
+        free(layers);
+        return pith_fail(err, PITH_NO_MEMORY, "the encoder cannot be allocated");
+    }
+    enc->config = *config;
+    enc->opts = *opts;
+    enc->ops = opts->ops;
+    enc->ctx = opts->ctx;
+    enc->layers = layers;
+    enc->head_dim = config->hidden / config->n_heads;
+    enc->positions_max =
+        config->positions_max < opts->tokens_max ? config->positions_max : opts->tokens_max;
+    status = make_scratch(enc, err);
+    if (status == PITH_OK) {
+        status = load_rope(enc, config->rope_theta_global, &enc->rope_global, err);
+    }
+    if (status == PITH_OK) {
+        status = load_rope(enc, config->rope_theta_local, &enc->rope_local, err);
+    }
+    if (status == PITH_OK) {
+        status = load_weights(enc, checkpoint, err);
+    }
+    if (status != PITH_OK) {
+        pith_encoder_close(enc);
+        return status;
+    }
+    *encoder = enc;
+    return PITH_OK;
+}
+
+void pith_encoder_close(pith_encoder *enc) {
+    if (enc == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < enc->config.n_layers; i++) {
+        layer_weights *w = &enc->layers[i];
+        enc->ops->free(enc->ctx, w->attn_norm);
+        enc->ops->free(enc->ctx, w->mlp_norm);
+        enc->ops->packed_free(enc->ctx, w->wqkv);
+        enc->ops->packed_free(enc->ctx, w->attn_wo);
+        enc->ops->packed_free(enc->ctx, w->wi);
+        enc->ops->packed_free(enc->ctx, w->mlp_wo);
+    }
+    void *buffers[] = {
+        enc->embed_norm,   enc->final_norm, enc->token_weight, enc->token_bias, enc->conv0_bias,
+        enc->conv2_weight, enc->conv2_bias, enc->rope_global,  enc->rope_local, enc->x,
+        enc->act,          enc->wide,       enc->scores};
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
+        enc->ops->free(enc->ctx, buffers[i]);
+    }
+    enc->ops->packed_free(enc->ctx, enc->table);
+    enc->ops->packed_free(enc->ctx, enc->conv0);
+    free(enc->host);
+    free(enc->layers);
+    free(enc);
+}
+
+static pith_status check_batch(const pith_encoder *enc, const pith_batch *batch, pith_err *err) {
+    if (batch->n_tok > enc->opts.tokens_max) {
+        return pith_fail(err, PITH_INVALID,
+                         "batch of %" PRIu32 " tokens: a step takes at most %" PRIu32, batch->n_tok,
+                         enc->opts.tokens_max);
+    }
+    if (batch->cu_seqlens[0] != 0 || batch->cu_seqlens[batch->n_seq] != batch->n_tok) {
+        return pith_fail(err, PITH_INVALID,
+                         "batch offsets run from %" PRIu32 " to %" PRIu32
+                         ", expected 0 to %" PRIu32,
+                         batch->cu_seqlens[0], batch->cu_seqlens[batch->n_seq], batch->n_tok);
+    }
+    for (uint32_t s = 0; s < batch->n_seq; s++) {
+        uint32_t begin = batch->cu_seqlens[s];
+        uint32_t end = batch->cu_seqlens[s + 1];
+        if (end <= begin || end - begin > enc->positions_max) {
+            return pith_fail(err, PITH_INVALID,
+                             "sequence %" PRIu32 " has %" PRId64 " tokens, expected 1 to %" PRIu32,
+                             s, (int64_t)end - (int64_t)begin, enc->positions_max);
+        }
+    }
+    for (uint32_t t = 0; t < batch->n_tok; t++) {
+        if (batch->ids[t] >= enc->config.vocab_size) {
+            return pith_fail(err, PITH_INVALID,
+                             "token %" PRIu32 " has id %" PRIu32 ", vocabulary size is %" PRIu32, t,
+                             batch->ids[t], enc->config.vocab_size);
+        }
+    }
+    return PITH_OK;
+}
+
+static void probe(pith_encoder *enc, uint32_t stage, const float *x, uint32_t n_tok) {
+    if (enc->opts.probe == NULL) {
+        return;
+    }
+    pith_err err;
+    size_t count = (size_t)n_tok * enc->config.hidden;
+    enc->ops->copy_out(enc->ctx, enc->host, x, count * sizeof(float));
+    if (enc->ops->sync(enc->ctx, &err) == PITH_OK) {
+        enc->opts.probe(enc->opts.probe_user, stage, enc->host, count);
+    }
+}
+
+/* x += Wo attn(norm(x)) is left as its delta in `wide`; the norm that follows adds it. */
+static void attention_block(pith_encoder *enc, uint32_t layer) {
+    const pith_ops *ops = enc->ops;
+    const layer_weights *w = &enc->layers[layer];
+    bool global = enc->config.layer_global[layer];
+    ops->linear_qkv_rope(enc->ctx, &(pith_op_qkv_rope){
+                                       .qkv = enc->wide,
+                                       .act = enc->act,
+                                       .weight = w->wqkv,
+                                       .rope = global ? enc->rope_global : enc->rope_local,
+                                   });
+    ops->attn(enc->ctx, &(pith_op_attn){
+                            .out = enc->act,
+                            .qkv = enc->wide,
+                            .n_heads = enc->config.n_heads,
+                            .head_dim = enc->head_dim,
+                            .window = global ? PITH_OPS_WINDOW_GLOBAL : enc->config.local_window,
+                        });
+    ops->linear(enc->ctx,
+                &(pith_op_linear){.out = enc->wide, .act = enc->act, .weight = w->attn_wo});
+}
+
+static void add_norm(pith_encoder *enc, void *out, const float *weight, bool out_f32) {
+    enc->ops->add_norm(enc->ctx, &(pith_op_add_norm){
+                                     .x = enc->x,
+                                     .out = out,
+                                     .delta = enc->wide,
+                                     .weight = weight,
+                                     .dim = enc->config.hidden,
+                                     .eps = (float)enc->config.norm_eps,
+                                     .out_f32 = out_f32,
+                                 });
+}
+
+static void mlp_block(pith_encoder *enc, uint32_t layer, uint32_t n_tok) {
+    const layer_weights *w = &enc->layers[layer];
+    float *delta = enc->wide;
+    void *glu = delta + (size_t)n_tok * enc->config.hidden;
+    enc->ops->linear_geglu(enc->ctx,
+                           &(pith_op_geglu){.out = glu, .act = enc->act, .weight = w->wi});
+    enc->ops->linear(enc->ctx, &(pith_op_linear){.out = delta, .act = glu, .weight = w->mlp_wo});
+}
+
+static pith_op_gate gate_of(pith_gate gate) {
+    switch (gate) {
+    case PITH_GATE_ASYMMETRIC:
+        return PITH_OP_GATE_ASYMMETRIC;
+    case PITH_GATE_OR_BOOST:
+        return PITH_OP_GATE_OR_BOOST;
+    case PITH_GATE_MULTIPLICATIVE:
+        break;
+    }
+    return PITH_OP_GATE_MULTIPLICATIVE;
+}
+
+static void heads(pith_encoder *enc, uint32_t n_tok) {
+    enc->ops->heads_gate(enc->ctx, &(pith_op_heads){
+                                       .z_tok = enc->scores,
+                                       .z_span = enc->scores + n_tok,
+                                       .score = enc->scores + (size_t)2 * n_tok,
+                                       .hidden = enc->wide,
+                                       .token_weight = enc->token_weight,
+                                       .token_bias = enc->token_bias,
+                                       .conv0 = enc->conv0,
+                                       .conv0_bias = enc->conv0_bias,
+                                       .conv2_weight = enc->conv2_weight,
+                                       .conv2_bias = enc->conv2_bias,
+                                       .dim = enc->config.hidden,
+                                       .channels = enc->config.span_channels,
+                                       .gate = gate_of(enc->config.gate),
+                                       .gamma = (float)enc->config.gamma,
+                                   });
+}
+
+static void run_layers(pith_encoder *enc, uint32_t n_tok) {
+    const pith_ops *ops = enc->ops;
+    uint32_t n_layers = enc->config.n_layers;
+    ops->embed_norm(enc->ctx, &(pith_op_embed_norm){
+                                  .x = enc->x,
+                                  .out = enc->act,
+                                  .table = enc->table,
+                                  .weight = enc->embed_norm,
+                                  .eps = (float)enc->config.norm_eps,
+                              });
+    probe(enc, 0, enc->x, n_tok);
+    for (uint32_t i = 0; i < n_layers; i++) {
+        attention_block(enc, i);
+        add_norm(enc, enc->act, enc->layers[i].mlp_norm, false);
+        mlp_block(enc, i, n_tok);
+        bool last = i + 1 == n_layers;
+        /* The final norm writes over the delta it reads, row by row. */
+        add_norm(enc, last ? enc->wide : enc->act,
+                 last ? enc->final_norm : enc->layers[i + 1].attn_norm, last);
+        probe(enc, i + 1, enc->x, n_tok);
+    }
+    probe(enc, n_layers + 1, enc->wide, n_tok);
+}
+
+pith_status pith_encoder_forward(pith_encoder *enc, const pith_batch *batch,
+                                 const pith_encoder_out *out, pith_err *err) {
+    if (batch->n_tok == 0) {
+        return PITH_OK;
+    }
+    pith_status status = check_batch(enc, batch, err);
+    if (status != PITH_OK) {
+        return status;
+    }
+    enc->ops->begin(enc->ctx, &(pith_ops_batch){
+                                  .ids = batch->ids,
+                                  .cu_seqlens = batch->cu_seqlens,
+                                  .n_seq = batch->n_seq,
+                                  .n_tok = batch->n_tok,
+                              });
+    run_layers(enc, batch->n_tok);
+    heads(enc, batch->n_tok);
+    float *results[] = {out->z_tok, out->z_span, out->score};
+    for (size_t i = 0; i < 3; i++) {
+        if (results[i] != NULL) {
+            enc->ops->copy_out(enc->ctx, results[i], enc->scores + i * batch->n_tok,
+                               batch->n_tok * sizeof(float));
+        }
+    }
+    return enc->ops->sync(enc->ctx, err);
+}
+
+uint64_t pith_encoder_n_parameters(const pith_encoder *enc) {
+    return enc->n_parameters;
+}

@@ -1,0 +1,330 @@
+/* Encoding: added tokens, NFC, pre-tokens, a cache of pre-tokens, BPE. */
+#include "runtime/base/utf8.h"
+#include "runtime/text/tokenizer.h"
+#include "runtime/text/tokenizer_impl.h"
+#include "runtime/text/unicode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A pre-token and its ids: one cache line. Longer ones are merged anew each time. */
+enum { SLOT_WORDS = 3, SLOT_BYTES = SLOT_WORDS * 8, SLOT_IDS = 8 };
+
+typedef struct cache_slot {
+    uint64_t key[SLOT_WORDS]; /* the pre-token's bytes, zero behind its end */
+    uint32_t serial;          /* of the tokenizer; 0: the slot is empty */
+    uint16_t len;             /* bytes of the pre-token */
+    uint16_t n;               /* ids */
+    uint32_t ids[SLOT_IDS];
+} cache_slot;
+
+_Static_assert(sizeof(cache_slot) == 64, "a slot is a cache line");
+
+enum {
+    CACHE_WAYS = 2,
+    CACHE_SETS = 1 << 14 /* 2 MiB: a quarter more hits on English than half of it */
+};
+
+struct pith_tokenizer_scratch {
+    cache_slot *slots; /* [CACHE_SETS * CACHE_WAYS] newest of a set first */
+    pith_nfc nfc;
+    pith_bpe_work work;
+};
+
+/* One call of encode. */
+typedef struct encoder {
+    const pith_tokenizer *tokenizer;
+    pith_token_list *list;
+    struct pith_tokenizer_scratch *scratch;
+    pith_added_tokens added;
+} encoder;
+
+static bool open_scratch(pith_token_list *list) {
+    if (list->scratch != NULL) {
+        return true;
+    }
+    struct pith_tokenizer_scratch *scratch = calloc(1, sizeof *scratch);
+    cache_slot *slots = aligned_alloc(64, CACHE_SETS * CACHE_WAYS * sizeof *slots);
+    if (scratch == NULL || slots == NULL) {
+        free(scratch);
+        free(slots);
+        return false;
+    }
+    memset(slots, 0, CACHE_SETS * CACHE_WAYS * sizeof *slots);
+    scratch->slots = slots;
+    list->scratch = scratch;
+    return true;
+}
+
+void pith_token_list_reset(pith_token_list *list) {
+    list->len = 0;
+}
+
+void pith_token_list_free(pith_token_list *list) {
+    if (list->scratch != NULL) {
+        free(list->scratch->slots);
+        pith_nfc_free(&list->scratch->nfc);
+        pith_bpe_work_free(&list->scratch->work);
+        free(list->scratch);
+    }
+    free(list->items);
+    *list = (pith_token_list){0};
+}
+
+static bool reserve(pith_token_list *list, size_t more) {
+    if (list->cap - list->len >= more) {
+        return true;
+    }
+    if (more > SIZE_MAX / sizeof *list->items / 4 - list->len) {
+        return false;
+    }
+    size_t need = list->len + more;
+    size_t cap = list->cap * 2 > need ? list->cap * 2 : need + 256;
+    pith_token *items = realloc(list->items, cap * sizeof *items);
+    if (items == NULL) {
+        return false;
+    }
+    list->items = items;
+    list->cap = cap;
+    return true;
+}
+
+/* Appends tokens that follow each other from byte `start` on. */
+static inline bool push_ids(const encoder *e, const uint32_t *ids, size_t n, size_t start) {
+    if (!reserve(e->list, n)) {
+        return false;
+    }
+    const pith_bpe *bpe = &e->tokenizer->bpe;
+    pith_token *out = e->list->items + e->list->len;
+    for (size_t i = 0; i < n; i++) {
+        size_t end = start + pith_bpe_token_bytes(bpe, ids[i]);
+        out[i] = (pith_token){.id = ids[i], .start = (uint32_t)start, .end = (uint32_t)end};
+        start = end;
+    }
+    e->list->len += n;
+    return true;
+}
+
+static bool push_token(const encoder *e, uint32_t id, size_t start, size_t end) {
+    if (!reserve(e->list, 1)) {
+        return false;
+    }
+    e->list->items[e->list->len++] =
+        (pith_token){.id = id, .start = (uint32_t)start, .end = (uint32_t)end};
+    return true;
+}
+
+static bool push_added(const encoder *e, const pith_added_token *token, size_t start, size_t end) {
+    uint32_t id = e->added == PITH_ADDED_PARITY ? token->parity_id : token->id;
+    return push_token(e, id, start, end);
+}
+
+/* The pre-token at `text`, of `len` <= SLOT_BYTES bytes; `left` >= len bytes can be read. */
+static inline void load_key(const char *text, size_t len, size_t left, uint64_t *key) {
+    static const unsigned char mask[SLOT_BYTES * 2] = {
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+        0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+    if (left < SLOT_BYTES) {
+        memset(key, 0, SLOT_BYTES);
+        memcpy(key, text, len);
+        return;
+    }
+    uint64_t keep[SLOT_WORDS];
+    memcpy(keep, mask + SLOT_BYTES - len, sizeof keep);
+    memcpy(key, text, SLOT_BYTES);
+    for (size_t i = 0; i < SLOT_WORDS; i++) {
+        key[i] &= keep[i];
+    }
+}
+
+static inline cache_slot *cache_set(const encoder *e, const uint64_t *key, size_t len) {
+    uint64_t hash = (key[0] ^ len) * 0x9E3779B97F4A7C15U;
+    hash = (hash ^ (hash >> 32) ^ key[1]) * 0xC2B2AE3D27D4EB4FU;
+    hash = (hash ^ (hash >> 32) ^ key[2]) * 0x9E3779B97F4A7C15U;
+    return e->scratch->slots + (hash >> 40) % CACHE_SETS * CACHE_WAYS;
+}
+
+static inline bool slot_holds(const cache_slot *slot, const encoder *e, const uint64_t *key,
+                              size_t len) {
+    return slot->key[0] == key[0] && slot->key[1] == key[1] && slot->key[2] == key[2] &&
+           slot->len == len && slot->serial == e->tokenizer->serial;
+}
+
+/* Merges a pre-token of at most PITH_BPE_SHORT_BYTES. */
+static size_t merge_short(const encoder *e, const char *text, size_t len, uint32_t *ids) {
+    const pith_bpe *bpe = &e->tokenizer->bpe;
+    if (bpe->ignore_merges) {
+        ids[0] = pith_bpe_find(bpe, text, len);
+        if (ids[0] != PITH_TOKEN_NONE) {
+            return 1;
+        }
+    }
+    return pith_bpe_encode_short(bpe, text, len, ids);
+}
+
+static bool push_cached(const encoder *e, const char *text, size_t len, size_t left,
+                        size_t start) {
+    uint64_t key[SLOT_WORDS];
+    load_key(text, len, left, key);
+    cache_slot *set = cache_set(e, key, len);
+    for (size_t way = 0; way < CACHE_WAYS; way++) {
+        if (slot_holds(&set[way], e, key, len)) {
+            return push_ids(e, set[way].ids, set[way].n, start);
+        }
+    }
+    uint32_t ids[PITH_BPE_SHORT_BYTES];
+    size_t n = merge_short(e, text, len, ids);
+    if (n <= SLOT_IDS) {
+        set[1] = set[0];
+        memcpy(set[0].key, key, sizeof key);
+        set[0].serial = e->tokenizer->serial;
+        set[0].len = (uint16_t)len;
+        set[0].n = (uint16_t)n;
+        memcpy(set[0].ids, ids, n * sizeof *ids);
+    }
+    return push_ids(e, ids, n, start);
+}
+
+static bool push_long(const encoder *e, const char *text, size_t len, size_t start) {
+    const pith_bpe *bpe = &e->tokenizer->bpe;
+    uint32_t whole = bpe->ignore_merges ? pith_bpe_find(bpe, text, len) : PITH_TOKEN_NONE;
+    if (whole != PITH_TOKEN_NONE) {
+        return push_token(e, whole, start, start + len);
+    }
+    pith_bpe_work *work = &e->scratch->work;
+    return pith_bpe_encode_long(bpe, text, len, work) == PITH_OK &&
+           push_ids(e, work->ids, work->n_ids, start);
+}
+
+/* Text between added tokens: text[begin, end) of a text of `len`; `base` is added to the spans. */
+static bool encode_gap(const encoder *e, const char *text, size_t len, size_t begin, size_t end,
+                       size_t base) {
+    pith_pretok_kind kind = e->tokenizer->pretok;
+    size_t pos = begin;
+    while (pos < end) {
+        size_t next = begin + pith_pretok_next(kind, text + begin, end - begin, pos - begin);
+        size_t n = next - pos;
+        bool ok = true;
+        if (n <= SLOT_BYTES) {
+            ok = push_cached(e, text + pos, n, len - pos, base + pos);
+        } else if (n <= PITH_BPE_SHORT_BYTES) {
+            uint32_t ids[PITH_BPE_SHORT_BYTES];
+            size_t n_ids = merge_short(e, text + pos, n, ids);
+            ok = push_ids(e, ids, n_ids, base + pos);
+        } else {
+            ok = push_long(e, text + pos, n, base + pos);
+        }
+        if (!ok) {
+            return false;
+        }
+        pos = next;
+    }
+    return true;
+}
+
+/* A normalised text: the added tokens that are looked for after NFC, and what is between. */
+static bool encode_normalised(const encoder *e, const char *text, size_t len, size_t base) {
+    const pith_trie *trie = &e->tokenizer->added.tries[e->added][true];
+    pith_added_cursor cursor = {0};
+    pith_added_match match;
+    size_t done = 0;
+    while (pith_added_next(&e->tokenizer->added, trie, text, len, &cursor, &match)) {
+        if ((done < match.start && !encode_gap(e, text, len, done, match.start, base)) ||
+            !push_added(e, match.token, base + match.start, base + match.end)) {
+            return false;
+        }
+        done = match.end;
+    }
+    return encode_gap(e, text, len, done, len, base);
+}
+
+/* Turns spans of tokens[0, n) in the normalised text into spans of the original, which starts at
+ * byte `base` of the whole text. */
+static void map_spans(const pith_nfc *nfc, pith_token *tokens, size_t n, size_t base) {
+    size_t begin = 0; /* first edit that ends after the token's start */
+    for (size_t i = 0; i < n; i++) {
+        pith_token *token = &tokens[i];
+        while (begin > 0 && nfc->edits[begin - 1].norm_end > token->start) {
+            begin--; /* it overlaps the token before, see pith_added_next */
+        }
+        while (begin < nfc->n_edits && nfc->edits[begin].norm_end <= token->start) {
+            begin++;
+        }
+        const pith_nfc_edit *before = begin > 0 ? &nfc->edits[begin - 1] : NULL;
+        size_t start = token->start - (before == NULL ? 0 : before->norm_end) +
+                       (before == NULL ? 0 : before->src_end);
+        size_t end = start + (token->end - token->start);
+        if (begin < nfc->n_edits && nfc->edits[begin].norm_start <= token->start) {
+            start = nfc->edits[begin].src_start;
+        }
+        /* The last edit that the token reaches decides where it ends. */
+        size_t reach = begin;
+        while (reach < nfc->n_edits && nfc->edits[reach].norm_start < token->end) {
+            reach++;
+        }
+        if (reach > begin) {
+            const pith_nfc_edit *last = &nfc->edits[reach - 1];
+            end = token->end <= last->norm_end ? last->src_end
+                                               : last->src_end + (token->end - last->norm_end);
+        }
+        token->start = (uint32_t)(base + start);
+        token->end = (uint32_t)(base + end);
+    }
+}
+
+/* A stretch of the original text without added tokens that are looked for before NFC. */
+static bool encode_piece(const encoder *e, const char *text, size_t start, size_t end) {
+    bool same = true;
+    pith_nfc *nfc = &e->scratch->nfc;
+    if (e->tokenizer->nfc && pith_nfc_apply(nfc, text + start, end - start, &same) != PITH_OK) {
+        return false;
+    }
+    if (same) {
+        return encode_normalised(e, text + start, end - start, start);
+    }
+    size_t first = e->list->len;
+    if (!encode_normalised(e, nfc->text, nfc->len, 0)) {
+        return false;
+    }
+    map_spans(nfc, e->list->items + first, e->list->len - first, start);
+    return true;
+}
+
+static bool encode_text(const encoder *e, const char *text, size_t len) {
+    const pith_trie *trie = &e->tokenizer->added.tries[e->added][false];
+    pith_added_cursor cursor = {0};
+    pith_added_match match;
+    size_t done = 0;
+    while (pith_added_next(&e->tokenizer->added, trie, text, len, &cursor, &match)) {
+        if ((done < match.start && !encode_piece(e, text, done, match.start)) ||
+            !push_added(e, match.token, match.start, match.end)) {
+            return false;
+        }
+        done = match.end;
+    }
+    return done >= len || encode_piece(e, text, done, len);
+}
+
+pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_tokens added,
+                                  const char *text, size_t len, pith_token_list *list,
+                                  pith_err *err) {
+    if (len > INT32_MAX) {
+        return pith_fail(err, PITH_INVALID, "text of %zu bytes, expected less than 2^31", len);
+    }
+    size_t valid = pith_utf8_valid(text, len);
+    if (valid != len) {
+        return pith_fail(err, PITH_INVALID, "invalid UTF-8 at byte %zu", valid);
+    }
+    size_t before = list->len;
+    encoder e = {.tokenizer = tokenizer, .list = list, .added = added};
+    bool ok = open_scratch(list);
+    if (ok) {
+        e.scratch = list->scratch;
+        ok = encode_text(&e, text, len);
+    }
+    if (!ok) {
+        list->len = before;
+        return pith_fail(err, PITH_NO_MEMORY, "no memory for the tokens of %zu bytes", len);
+    }
+    return PITH_OK;
+}

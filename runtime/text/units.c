@@ -1,0 +1,171 @@
+#include "runtime/text/units.h"
+
+#include "runtime/text/words.h"
+
+/* How a word may be cut before a token. */
+enum { CUT_NONE, CUT_CHARACTER, CUT_PRETOKEN };
+
+typedef struct maker {
+    const pith_unit_source *source;
+    pith_unit *units; /* NULL in the counting pass */
+    uint32_t *token_units;
+    unsigned char *cuts; /* [n_tok], filled for the words that need it */
+    uint32_t n_units;
+    size_t token; /* the next token to give away */
+} maker;
+
+typedef struct word_tokens {
+    uint32_t word;
+    uint32_t line;
+    uint32_t start; /* bytes of the word */
+    uint32_t end;
+    size_t first; /* tokens [first, last) */
+    size_t last;
+} word_tokens;
+
+static void emit(maker *m, const word_tokens *w, uint32_t start, uint32_t end, size_t first,
+                 size_t last) {
+    if (m->units != NULL) {
+        m->units[m->n_units] = (pith_unit){.start = start,
+                                           .end = end,
+                                           .word = w->word,
+                                           .line = w->line,
+                                           .n_tok = (uint32_t)(last - first)};
+        for (size_t i = first; i < last; i++) {
+            m->token_units[i] = m->n_units;
+        }
+    }
+    m->n_units++;
+}
+
+static bool is_char_start(const char *text, size_t pos) {
+    return ((unsigned char)text[pos] & 0xC0) != 0x80;
+}
+
+/* Marks how the word may be cut before each of its tokens but the first. In running text the
+ * pre-tokens are those of the whole text, from the word's first token on. */
+static void mark_cuts(const maker *m, const word_tokens *w) {
+    const pith_unit_source *s = m->source;
+    const pith_token *tokens = s->tokens;
+    bool split = s->mode == PITH_WORDS_SPLIT;
+    const char *base = split ? s->text + w->start : s->text;
+    size_t len = split ? w->end - w->start : s->len;
+    size_t shift = split ? w->start : 0;
+    size_t boundary = tokens[w->first].start - shift;
+    for (size_t i = w->first + 1; i < w->last; i++) {
+        size_t at = tokens[i].start;
+        while (boundary < at - shift) {
+            boundary = pith_pretok_next(s->pretok, base, len, boundary);
+        }
+        bool clean = at >= tokens[i - 1].end && at > w->start && is_char_start(s->text, at);
+        m->cuts[i] = (unsigned char)(!clean                   ? CUT_NONE
+                                     : boundary == at - shift ? CUT_PRETOKEN
+                                                              : CUT_CHARACTER);
+    }
+}
+
+/* The end of the piece that starts at token `first`: the last pre-token boundary within the
+ * limit, else the last character boundary within it, else the first one after it. */
+static size_t piece_end(const maker *m, size_t first, size_t last) {
+    if (last - first <= PITH_UNIT_TOKENS_MAX) {
+        return last;
+    }
+    size_t character = 0;
+    for (size_t i = first + PITH_UNIT_TOKENS_MAX; i > first; i--) {
+        if (m->cuts[i] == CUT_PRETOKEN) {
+            return i;
+        }
+        if (m->cuts[i] == CUT_CHARACTER && character == 0) {
+            character = i;
+        }
+    }
+    if (character > 0) {
+        return character;
+    }
+    size_t i = first + PITH_UNIT_TOKENS_MAX + 1;
+    while (i < last && m->cuts[i] == CUT_NONE) {
+        i++;
+    }
+    return i;
+}
+
+static void make_word(maker *m, const word_tokens *w) {
+    if (m->source->whole_words || w->last - w->first <= PITH_UNIT_TOKENS_MAX) {
+        emit(m, w, w->start, w->end, w->first, w->last);
+        return;
+    }
+    if (m->units == NULL) {
+        mark_cuts(m, w);
+    }
+    uint32_t start = w->start;
+    size_t first = w->first;
+    while (first < w->last) {
+        size_t end = piece_end(m, first, w->last);
+        uint32_t stop = end == w->last ? w->end : m->source->tokens[end].start;
+        emit(m, w, start, stop, first, end);
+        start = stop;
+        first = end;
+    }
+}
+
+/* Takes the tokens of the word at hand: those that end before the next word begins. */
+static void take_tokens(maker *m, word_tokens *w, size_t next_start) {
+    const pith_unit_source *s = m->source;
+    while (m->token < s->n_tok && s->tokens[m->token].end <= w->start) {
+        m->token++;
+    }
+    w->first = m->token;
+    while (m->token < s->n_tok && s->tokens[m->token].start < w->end &&
+           s->tokens[m->token].end <= next_start) {
+        m->token++;
+    }
+    w->last = m->token;
+}
+
+/* One walk over words and tokens; returns the number of words. */
+static uint32_t walk(maker *m) {
+    const pith_unit_source *s = m->source;
+    pith_word_walk here = {.text = s->text, .len = s->len};
+    m->n_units = 0;
+    m->token = 0;
+    uint32_t n_words = 0;
+    bool more = pith_word_next(&here);
+    while (more) {
+        word_tokens w = {.word = n_words, .line = here.line, .start = here.start, .end = here.end};
+        more = pith_word_next(&here);
+        take_tokens(m, &w, more ? here.start : SIZE_MAX);
+        make_word(m, &w);
+        n_words++;
+    }
+    return n_words;
+}
+
+static uint32_t count_lines(const char *text, size_t len) {
+    uint32_t n = 1;
+    for (size_t i = 0; i < len; i++) {
+        n += text[i] == '\n';
+    }
+    return n;
+}
+
+pith_status pith_units_make(pith_document *doc, const pith_unit_source *source,
+                            uint32_t *token_units, pith_arena *arena, pith_err *err) {
+    maker m = {.source = source, .token_units = token_units};
+    m.cuts = pith_arena_alloc(arena, source->n_tok, 1);
+    if (m.cuts == NULL) {
+        return pith_fail(err, PITH_EXHAUSTED, "no memory for the units of %zu bytes", source->len);
+    }
+    doc->n_words = walk(&m);
+    doc->n_lines = count_lines(source->text, source->len);
+    m.units = pith_arena_alloc(arena, m.n_units, sizeof *m.units);
+    if (m.units == NULL) {
+        return pith_fail(err, PITH_EXHAUSTED, "no memory for %u units", m.n_units);
+    }
+    for (size_t i = 0; i < source->n_tok; i++) {
+        token_units[i] = PITH_UNIT_NONE;
+    }
+    (void)walk(&m);
+    doc->units = m.units;
+    doc->n_units = m.n_units;
+    return PITH_OK;
+}

@@ -1,0 +1,42 @@
+/* Accept loop of the plain port: the guards that the core's own listener does not have.
+ *
+ * Owns the listening socket, a spare file descriptor, one thread, and a watch (a dup) on every
+ * connection it has handed to the core. It caps connections, survives running out of file
+ * descriptors, lets through only peers that open with the HTTP/2 preface within 5 s, and cuts a
+ * connection that keeps abandoning calls right after opening them (rapid reset). The core owns a
+ * connection once it has it, and names it "fd:N" as a peer: that leads back to the connection. */
+#ifndef PITH_SERVER_GRPC_ACCEPT_H
+#define PITH_SERVER_GRPC_ACCEPT_H
+
+#include "runtime/base/status.h"
+
+#include <grpc/grpc.h>
+#include <stdint.h>
+
+typedef struct pith_accept pith_accept;
+
+enum { PITH_LISTEN_TEXT_BYTES = 80 }; /* "[" 45 bytes of IPv6 and 16 of scope "]:65535" */
+
+typedef struct pith_accept_stats {
+    uint64_t open;
+    uint64_t refused;
+    uint64_t cut;
+} pith_accept_stats;
+
+/* Binds `listen` ("HOST:PORT", "[V6]:PORT", ":PORT"). `connections_max` is lowered to what the
+ * limit on file descriptors allows. PITH_INVALID: not an address; PITH_IO: cannot bind. */
+PITH_MUST_USE pith_status pith_accept_open(pith_accept **accept, const char *listen,
+                                           uint32_t connections_max, pith_err *err);
+PITH_MUST_USE pith_status pith_accept_start(pith_accept *accept, grpc_server *server,
+                                            pith_err *err);
+void pith_accept_stop(pith_accept *accept); /* joins the thread, closes the listening socket */
+void pith_accept_close(pith_accept *accept);
+
+uint16_t pith_accept_port(const pith_accept *accept);
+const char *pith_accept_address(const pith_accept *accept);
+
+/* A call of `peer` ended before its answer, shortly after it began. Any thread. */
+void pith_accept_abandoned(pith_accept *accept, const char *peer);
+void pith_accept_read_stats(pith_accept *accept, pith_accept_stats *stats);
+
+#endif

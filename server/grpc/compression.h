@@ -1,0 +1,25 @@
+/* pith.v1.CompressionService over the engine.
+ *
+ * Owns nothing but its settings; each call carries its own state. The engine must outlive every
+ * call: close the transport, or the engine, before the other's memory goes. */
+#ifndef PITH_SERVER_GRPC_COMPRESSION_H
+#define PITH_SERVER_GRPC_COMPRESSION_H
+
+#include "runtime/engine/engine.h"
+#include "server/grpc/call.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct pith_compression {
+    pith_engine *engine;
+    size_t text_bytes_max;
+    uint32_t stream_items_max; /* items of one stream that are open or unsent */
+    size_t stream_bytes_max;   /* of text in the open items of one stream; one item may be over */
+} pith_compression;
+
+/* Their service pointer is the pith_compression. */
+extern const pith_method pith_method_compress;
+extern const pith_method pith_method_stream_compress;
+
+#endif

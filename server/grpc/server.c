@@ -1,0 +1,190 @@
+#include "server/grpc/server.h"
+
+#include "server/grpc/compression.h"
+#include "server/grpc/health.h"
+#include "server/grpc/reflection.h"
+#include "server/grpc/transport.h"
+
+#include <stdlib.h>
+
+enum {
+    TEXT_BYTES_DEFAULT = 16 * 1024 * 1024,
+    MESSAGE_EXTRA_BYTES = 64 * 1024, /* fields besides the text: keep ranges, question, id */
+    CONNECTIONS_DEFAULT = 1024,
+    CALLS_DEFAULT = 16384,
+    STREAMS_PER_CONNECTION = 1024, /* ghz and Go clients open one stream per call in flight */
+    STREAM_ITEMS_DEFAULT = 64
+};
+
+#define MS_NS                INT64_C(1000000)
+#define STALL_DEFAULT_NS     (30000 * MS_NS)
+#define LAME_DUCK_DEFAULT_NS (500 * MS_NS)
+
+/* The core's receive buffers. Two texts of the greatest size on each of 32 connections; a smaller
+ * quota fails calls that would have succeeded a moment later. */
+#define QUOTA_BYTES ((size_t)1 << 30)
+
+/* Of cmake/proto.cmake. */
+extern const unsigned char pith_descriptor_set[];
+extern const unsigned long pith_descriptor_set_len;
+
+static const char *const service_names[] = {
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "pith.v1.CompressionService",
+};
+
+/* Watches the engine's pulse, on the poller thread. */
+typedef struct pulse {
+    int64_t heartbeat_ns; /* last value seen */
+    int64_t changed_ns;   /* when it was seen to change, or the engine had nothing to do */
+    bool stalled;
+} pulse;
+
+struct pith_grpc_server {
+    pith_grpc_opts opts;
+    pith_compression compression;
+    pith_health *health;
+    pith_reflection *reflection;
+    pith_transport *transport;
+    pulse pulse;
+};
+
+/* An engine that has jobs must beat. An idle one may rest. */
+static void on_tick(void *arg) {
+    pith_grpc_server *server = arg;
+    pulse *p = &server->pulse;
+    pith_engine_stats stats;
+    pith_engine_read_stats(server->opts.engine, &stats);
+    int64_t now = pith_clock_now(&pith_clock_system);
+    if (stats.in_flight == 0 || stats.heartbeat_ns != p->heartbeat_ns) {
+        p->heartbeat_ns = stats.heartbeat_ns;
+        p->changed_ns = now;
+    }
+    bool stalled = now - p->changed_ns > server->opts.stall_ns;
+    if (stalled != p->stalled) {
+        p->stalled = stalled;
+        pith_health_set_stalled(server->health, stalled);
+    }
+}
+
+static void set_defaults(pith_grpc_opts *o) {
+    o->text_bytes_max = o->text_bytes_max == 0 ? TEXT_BYTES_DEFAULT : o->text_bytes_max;
+    o->max_connections = o->max_connections == 0 ? CONNECTIONS_DEFAULT : o->max_connections;
+    o->calls_max = o->calls_max == 0 ? CALLS_DEFAULT : o->calls_max;
+    o->stream_items_max = o->stream_items_max == 0 ? STREAM_ITEMS_DEFAULT : o->stream_items_max;
+    o->lame_duck_ns = o->lame_duck_ns == 0 ? LAME_DUCK_DEFAULT_NS : o->lame_duck_ns;
+    o->stall_ns = o->stall_ns == 0 ? STALL_DEFAULT_NS : o->stall_ns;
+}
+
+static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
+    const pith_grpc_opts *o = &server->opts;
+    const pith_method_entry methods[] = {
+        {&pith_method_compress, &server->compression},
+        {&pith_method_stream_compress, &server->compression},
+        {&pith_method_health_check, server->health},
+        {&pith_method_health_list, server->health},
+        {&pith_method_health_watch, server->health},
+        {&pith_method_reflection_v1, server->reflection},
+        {&pith_method_reflection_v1alpha, server->reflection},
+    };
+    const pith_transport_opts transport = {
+        .listen = o->listen,
+        .methods = methods,
+        .n_methods = sizeof methods / sizeof methods[0],
+        .message_bytes_max = o->text_bytes_max + MESSAGE_EXTRA_BYTES,
+        .connections_max = o->max_connections,
+        .calls_max = o->calls_max,
+        .streams_max = STREAMS_PER_CONNECTION,
+        .quota_bytes = QUOTA_BYTES,
+        .on_tick = on_tick,
+        .tick_arg = server,
+    };
+    return pith_transport_open(&server->transport, &transport, err);
+}
+
+pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opts *opts,
+                                  pith_err *err) {
+    *server = NULL;
+    pith_grpc_server *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return pith_fail(err, PITH_NO_MEMORY, "no memory for the server");
+    }
+    made->opts = *opts;
+    set_defaults(&made->opts);
+    made->compression = (pith_compression){
+        .engine = opts->engine,
+        .text_bytes_max = made->opts.text_bytes_max,
+        .stream_items_max = made->opts.stream_items_max,
+        .stream_bytes_max = 2 * made->opts.text_bytes_max,
+    };
+    made->pulse.changed_ns = pith_clock_now(&pith_clock_system);
+    pith_status status = pith_health_open(&made->health, err);
+    if (status == PITH_OK) {
+        status = pith_reflection_open(&made->reflection, pith_descriptor_set,
+                                      pith_descriptor_set_len, service_names,
+                                      sizeof service_names / sizeof service_names[0], err);
+    }
+    if (status == PITH_OK) {
+        status = open_transport(made, err);
+    }
+    if (status != PITH_OK) {
+        pith_grpc_server_close(made);
+        return status;
+    }
+    *server = made;
+    return PITH_OK;
+}
+
+pith_status pith_grpc_server_start(pith_grpc_server *server, pith_err *err) {
+    return pith_transport_start(server->transport, err);
+}
+
+uint16_t pith_grpc_server_port(const pith_grpc_server *server) {
+    return pith_transport_port(server->transport);
+}
+
+const char *pith_grpc_server_address(const pith_grpc_server *server) {
+    return pith_transport_address(server->transport);
+}
+
+void pith_grpc_server_read_stats(pith_grpc_server *server, pith_grpc_stats *stats) {
+    pith_transport_stats t;
+    pith_transport_read_stats(server->transport, &t);
+    *stats = (pith_grpc_stats){
+        .calls = t.calls,
+        .calls_ended = t.calls_ended,
+        .calls_open = t.open,
+        .calls_cancelled = t.cancelled,
+        .calls_refused = t.refused,
+        .connections = t.connections,
+        .connections_refused = t.connections_refused,
+        .connections_cut = t.connections_cut,
+    };
+}
+
+size_t pith_grpc_server_drain(pith_grpc_server *server, uint32_t grace_ms) {
+    pith_health_set_draining(server->health);
+    pith_transport_linger(server->transport, server->opts.lame_duck_ns);
+    pith_health_end_watches(server->health);
+    return pith_transport_drain(server->transport, grace_ms * MS_NS);
+}
+
+void pith_grpc_server_hurry(pith_grpc_server *server) {
+    pith_transport_hurry(server->transport);
+}
+
+void pith_grpc_server_close(pith_grpc_server *server) {
+    if (server == NULL) {
+        return;
+    }
+    if (server->transport != NULL) {
+        pith_health_set_draining(server->health);
+        pith_health_end_watches(server->health);
+        pith_transport_close(server->transport);
+    }
+    pith_reflection_close(server->reflection);
+    pith_health_close(server->health);
+    free(server);
+}

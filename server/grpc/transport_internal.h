@@ -1,0 +1,96 @@
+/* Shared by transport.c and call.c: the two halves of the transport. */
+#ifndef PITH_SERVER_GRPC_TRANSPORT_INTERNAL_H
+#define PITH_SERVER_GRPC_TRANSPORT_INTERNAL_H
+
+#include "server/grpc/accept.h"
+#include "server/grpc/transport.h"
+
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What the completion queue hands back. */
+typedef struct pith_tag {
+    void (*fire)(struct pith_tag *tag, bool ok);
+} pith_tag;
+
+typedef struct pith_counters {
+    atomic_uint_fast64_t calls;
+    atomic_uint_fast64_t calls_ended;
+    atomic_uint_fast64_t cancelled;
+    atomic_uint_fast64_t refused;
+    atomic_int_fast64_t counted; /* live calls of methods that are not always_served */
+} pith_counters;
+
+struct pith_transport {
+    pith_transport_opts opts;
+    pith_method_entry methods[PITH_METHODS_MAX];
+    pith_accept *accept;
+    grpc_server *server;
+    grpc_resource_quota *quota;
+    grpc_completion_queue *queue;
+    pthread_t poller;
+    bool started;
+    bool drained;
+    pith_tag shutdown_tag;
+    atomic_bool draining;
+    pith_counters counters;
+
+    pthread_mutex_t mutex; /* guards everything below */
+    pthread_cond_t changed;
+    pith_call *calls; /* every call that has arrived and is not freed */
+    bool down;        /* the core has shut down */
+    bool hurry;
+};
+
+/* A call that is armed or has arrived. Operation arguments live here until their tag returns. */
+struct pith_call {
+    pith_tag arrive_tag;
+    pith_tag message_tag;
+    pith_tag close_tag;
+    pith_tag send_tag;
+    atomic_int refs; /* arrival handler 1, each open batch 1, each holder 1 */
+    pith_transport *transport;
+    const pith_method_entry *entry; /* set before the call is linked */
+    pith_call *prev;
+    pith_call *next;
+    grpc_call *core;
+    grpc_call_details details;
+    grpc_metadata_array metadata;
+    grpc_byte_buffer *received;
+    int was_cancelled;
+    int64_t arrived_ns;
+    int64_t deadline_ns;
+    void *state;
+    bool counted; /* in counters.counted */
+    atomic_bool dead;
+
+    pthread_mutex_t mutex; /* guards everything below; serialises batches of one direction */
+    struct pith_outgoing *outbox;
+    struct pith_outgoing **outbox_tail;
+    size_t n_outbox;
+    bool sending;
+    bool headers_sent;
+    bool finishing;
+    bool status_sent;
+    bool reading;
+    bool paused;
+    bool half_closed;
+    int code;
+    grpc_slice text;
+    grpc_metadata trailers[2];
+    size_t n_trailers;
+};
+
+/* transport.c */
+pith_status pith_transport_arm(pith_transport *transport, pith_err *err);
+void pith_transport_link(pith_call *call);
+void pith_transport_unlink(pith_call *call);
+
+/* call.c */
+pith_call *pith_call_new(pith_transport *transport);
+void pith_call_discard(pith_call *call); /* one that never arrived */
+bool pith_call_try_ref(pith_call *call);
+
+#endif
