@@ -1,18 +1,17 @@
 /* pithd: the server. Reads the options, opens the engine, serves until SIGTERM or SIGINT, drains.
  *
- * Exit codes: 0 drained; 2 could not start (one line on stderr says why); 3 forced out by a second
- * signal with calls still in flight. */
-#include "runtime/base/file.h"
+ * Exit codes: 0 drained; 2 could not start (one line on stderr says why); 3 drained, but calls in
+ * flight were cut because the grace ran out or a second signal came. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
 #include "server/common/engine_options.h"
 #include "server/common/options.h"
 #include "server/grpc/server.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, EXIT_FORCED = 3, LINE_BYTES = 2048 };
 
@@ -38,14 +37,19 @@ static void block_signals(sigset_t *set) {
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-/* Waits for the drain to end; a second signal while it lasts ends the process. */
+typedef struct impatience {
+    sigset_t *signals;
+    pith_grpc_server *server;
+} impatience;
+
+/* A second signal while the drain lasts: calls in flight are cut now. */
 static void *watch_second_signal(void *arg) {
+    const impatience *watch = arg;
     int number;
-    (void)sigwait(arg, &number);
-    static const char text[] = "pith warn: second signal, leaving with calls in flight\n";
-    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)ignored;
-    _exit(EXIT_FORCED);
+    (void)sigwait(watch->signals, &number);
+    pith_log(PITH_LOG_WARN, "second signal: cutting the calls in flight");
+    pith_grpc_server_hurry(watch->server);
+    return NULL;
 }
 
 static int serve(const pith_options *options, pith_engine *engine, sigset_t *signals) {
@@ -68,16 +72,17 @@ static int serve(const pith_options *options, pith_engine *engine, sigset_t *sig
     int number;
     (void)sigwait(signals, &number);
     pith_log(PITH_LOG_INFO, "%s: draining for up to %u ms", strsignal(number), options->drain_ms);
+    impatience watch = {.signals = signals, .server = server};
     pthread_t watcher;
-    bool watched = pthread_create(&watcher, NULL, watch_second_signal, signals) == 0;
-    pith_grpc_server_drain(server, options->drain_ms);
-    pith_grpc_server_close(server);
+    bool watched = pthread_create(&watcher, NULL, watch_second_signal, &watch) == 0;
+    size_t cut = pith_grpc_server_drain(server, options->drain_ms);
     if (watched) {
         (void)pthread_cancel(watcher);
         (void)pthread_join(watcher, NULL);
     }
-    pith_log(PITH_LOG_INFO, "drained");
-    return EXIT_DRAINED;
+    pith_grpc_server_close(server);
+    pith_log(PITH_LOG_INFO, "drained, %zu calls cut", cut);
+    return cut == 0 ? EXIT_DRAINED : EXIT_FORCED;
 }
 
 int main(int argc, char **argv) {

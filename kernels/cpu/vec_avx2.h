@@ -88,12 +88,17 @@ static inline vm v_lane_range(int lo, int hi) {
     vi early = _mm256_cmpgt_epi32(_mm256_set1_epi32(lo), lanes);
     return _mm256_castsi256_ps(_mm256_andnot_si256(early, below));
 }
-/* The first n of 8 lanes, n in [0, 8]; the others are 0 and their memory is not touched. */
+/* The first n of 8 lanes, n in [0, 8]; the others are 0 and their memory is not touched. The masked
+ * forms take tens of cycles on AMD, so whole vectors go past them. */
 static inline vf v_load_n(const float *p, size_t n) {
-    return _mm256_maskload_ps(p, _mm256_castps_si256(v_lane_range(0, (int)n)));
+    return n == VW ? v_load(p) : _mm256_maskload_ps(p, _mm256_castps_si256(v_lane_range(0, (int)n)));
 }
 static inline void v_store_n(float *p, vf x, size_t n) {
-    _mm256_maskstore_ps(p, _mm256_castps_si256(v_lane_range(0, (int)n)), x);
+    if (n == VW) {
+        v_store(p, x);
+    } else {
+        _mm256_maskstore_ps(p, _mm256_castps_si256(v_lane_range(0, (int)n)), x);
+    }
 }
 static inline float v_sum(vf x) {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

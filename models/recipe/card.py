@@ -48,10 +48,7 @@ def domain_table(figures, thresholds):
     for domain in DOMAINS:
         if domain in figures["default"]:
             row = figures["default"][domain]
-            scores = [
-                figures["scorers"][name]["m25_by_domain"][domain]
-                for name in DOMAIN_SCORERS
-            ]
+            scores = [figures["scorers"][name]["m25_by_domain"][domain] for name in DOMAIN_SCORERS]
             rows.append(
                 [domain, str(row["documents"]), f"{thresholds[domain]:.3f}"]
                 + [
@@ -111,8 +108,8 @@ made and how to make it again.
   {train_tokens_m:.2f} M tokens).
 - Trained on **English tool text**: manuals, code, logs, listings, traces, JSON, patches. It never
   saw other languages, chat or books.
-- It **does not beat its labeller**. The labels N + R and the rules R, run directly, do better in the
-  means below; {beside_n}. It is here because it is an encoder: it
+- It **does not beat its labeller**. The labels N + R and the rules R, run directly, do better in
+  the means below; {beside_n}. It is here because it is an encoder: it
   reads a window in one pass, without counting tables, and it runs in the engine.
 - N and R were also the teachers and the measures types and rare resemble R, so the table flatters
   R. One seed: treat differences under about .02 as noise.

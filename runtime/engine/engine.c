@@ -187,7 +187,7 @@ pith_status pith_engine_submit(pith_engine *engine, const pith_compress_request 
     if (atomic_load(&engine->draining)) {
         return pith_fail(err, PITH_UNAVAILABLE, "the server is draining");
     }
-    uint32_t model;
+    uint32_t model = 0;
     pith_status status = check_request(engine, request, opts, field, err);
     if (status == PITH_OK) {
         status = find_model(engine, opts->model, &model, field, err);

@@ -47,6 +47,10 @@ static inline uint32_t pair_rank(const pith_bpe *bpe, uint32_t left, uint32_t ri
 }
 
 pith_status pith_bpe_reserve(pith_bpe *bpe, uint32_t n_merges, pith_err *err) {
+    if (n_merges > PITH_BPE_MERGES_MAX) {
+        return pith_fail(err, PITH_CORRUPT, "%u merges, expected at most %d", n_merges,
+                         PITH_BPE_MERGES_MAX);
+    }
     uint32_t size = table_size(n_merges);
     bpe->pairs = malloc((size_t)size * sizeof *bpe->pairs);
     bpe->merge_ids = malloc(((size_t)n_merges + 1) * sizeof *bpe->merge_ids);
@@ -56,12 +60,12 @@ pith_status pith_bpe_reserve(pith_bpe *bpe, uint32_t n_merges, pith_err *err) {
     memset(bpe->pairs, 0xFF, (size_t)size * sizeof *bpe->pairs);
     bpe->pair_mask = size - 1;
     bpe->n_merges = 0;
+    bpe->cap_merges = n_merges;
     return PITH_OK;
 }
 
 bool pith_bpe_add_merge(pith_bpe *bpe, uint32_t left, uint32_t right, uint32_t made) {
-    if (bpe->n_merges >= PITH_BPE_MERGES_MAX || bpe->n_merges >= (bpe->pair_mask + 1) / 2 ||
-        pair_rank(bpe, left, right) != RANK_NONE) {
+    if (bpe->n_merges >= bpe->cap_merges || pair_rank(bpe, left, right) != RANK_NONE) {
         return false;
     }
     uint64_t key = pair_key(left, right);
@@ -181,7 +185,7 @@ enum {
     WINDOW_BYTES = 8192, /* symbols, links and heap of one window fit the L2 cache: 230 KB */
     WINDOW_GROWTH = 8
 };
-/* The overlap is a quarter of a window: a token starts in it. */
+/* The overlap is a quarter of a window: more than one token starts in it. */
 _Static_assert(WINDOW_BYTES / 4 >= 2 * PITH_BPE_TOKEN_BYTES_MAX, "the overlap must hold a token");
 
 static bool grow_u32(uint32_t **items, size_t *cap, size_t need) {
@@ -384,8 +388,12 @@ static bool encode_windows(const pith_bpe *bpe, const char *text, size_t len, si
     encode_window(bpe, text, 0, end, work, a);
     while (end < len) {
         size_t cut = from;
-        while (a->starts[cut] < end - size / 4) {
+        while (cut < a->n && a->starts[cut] < end - size / 4) {
             cut++;
+        }
+        *seamless = cut < a->n;
+        if (!*seamless) {
+            return true;
         }
         size_t start = a->starts[cut];
         end = start + size < len ? start + size : len;
@@ -409,7 +417,7 @@ static bool encode_windows(const pith_bpe *bpe, const char *text, size_t len, si
 
 pith_status pith_bpe_encode_long(const pith_bpe *bpe, const char *text, size_t len,
                                  pith_bpe_work *work) {
-    size_t size = WINDOW_BYTES;
+    size_t size = work->window_bytes != 0 ? work->window_bytes : WINDOW_BYTES;
     bool seamless = false;
     while (!seamless) {
         if (size > len) {

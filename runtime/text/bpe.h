@@ -25,6 +25,7 @@ typedef struct pith_bpe {
     uint64_t *pairs;     /* [pair_mask + 1] open addressing: left | right | rank, 20 bits each */
     uint32_t *merge_ids; /* [n_merges] the token that a merge makes, by rank */
     uint32_t n_merges;
+    uint32_t cap_merges;
     uint32_t pair_mask;
     uint32_t *by_bytes; /* [by_bytes_mask + 1] open addressing: ids by their bytes */
     uint32_t by_bytes_mask;
@@ -67,7 +68,9 @@ typedef struct pith_bpe_window {
     size_t cap;
 } pith_bpe_window;
 
+/* Zero-initialise it. */
 typedef struct pith_bpe_work {
+    size_t window_bytes; /* first size tried; 0: the built-in one. Tests set it low */
     pith_bpe_window windows[2];
     uint32_t *symbols; /* id, previous and next of each symbol, three arrays of cap_symbols */
     uint64_t *heap;    /* [2 * cap_symbols] */

@@ -89,6 +89,15 @@ static pith_status set_names(Pith__V1__CompressRequest *request, const pith_opti
     return PITH_OK;
 }
 
+static pith_status check_colour(const pith_options *options, pith_err *err) {
+    const char *color = options->color;
+    bool known =
+        strcmp(color, "auto") == 0 || strcmp(color, "always") == 0 || strcmp(color, "never") == 0;
+    return known
+               ? PITH_OK
+               : pith_fail(err, PITH_INVALID, "--color: \"%.64s\" is not auto|always|never", color);
+}
+
 static pith_status set_budget(Pith__V1__CompressRequest *request, const pith_options *options,
                               pith_err *err) {
     int given = options->target_ratio_set + options->threshold_set + (options->max_tokens > 0);
@@ -163,7 +172,10 @@ int pith_cli_compress(const pith_options *options) {
     pith_err err = {0};
     input in = {0};
     Pith__V1__CompressResponse *response = NULL;
-    pith_status status = input_read(&in, options, &err);
+    pith_status status = check_colour(options, &err);
+    if (status == PITH_OK) {
+        status = input_read(&in, options, &err);
+    }
     if (status == PITH_OK) {
         status = ask(options, &in, &response, &err);
     }

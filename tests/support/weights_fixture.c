@@ -17,7 +17,9 @@ static void join(char path[WEIGHTS_PATH_BYTES], const char *dir, const char *nam
 
 void weights_folder_make(weights_folder *folder) {
     const char *base = getenv("TMPDIR");
-    join(folder->path, base == NULL ? "/tmp" : base, "pith-weights-XXXXXX");
+    join(folder->path, base == NULL ? "/tmp" : base, "pith-weights-??????");
+    /* mkdtemp asks for six letters of this kind. */
+    memset(folder->path + strlen(folder->path) - 6, 'X', 6);
     assert_non_null(mkdtemp(folder->path));
 }
 

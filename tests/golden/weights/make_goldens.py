@@ -13,7 +13,8 @@ ModernBERT with heads (2 layers of width 8) in every published layout:
                     what peft's own merge_and_unload gives
 
 The weights of the first four are multiples of 1/64 below 2, and so are the merged ones: every path
-gives the same numbers without rounding. random_model.txt holds digests of random_model.py's files.
+gives the same numbers without rounding. random_model.txt holds digests of random_model.py's files,
+fingerprints.txt those that runtime/weights/fingerprint.h describes.
 """
 
 import hashlib
@@ -175,6 +176,19 @@ def digests():
         out.write("\n".join(lines) + "\n")
 
 
+def fingerprints():
+    """The fingerprint of peft/ alone and with a tokenizer.json of "{}" and of "[]"."""
+    names = ("adapter_config.json", "config.json", "model.safetensors")
+    lines = b""
+    for name in names:
+        with open(os.path.join(HERE, "peft", name), "rb") as file:
+            lines += f"{hashlib.sha256(file.read()).hexdigest()}  {name}\n".encode()
+    with open(os.path.join(HERE, "fingerprints.txt"), "w") as out:
+        for tokenizer in (b"", b"{}", b"[]"):
+            last = f"{hashlib.sha256(tokenizer).hexdigest()}  tokenizer.json\n".encode()
+            out.write(hashlib.sha256(lines + (last if tokenizer else b"")).hexdigest() + "\n")
+
+
 def corpus():
     """Seeds of tests/fuzz/fuzz_safetensors.c: a digit that chooses the reader, then a file."""
     folder = os.path.join(ROOT, "tests", "fuzz", "corpus", "safetensors")
@@ -213,4 +227,5 @@ if __name__ == "__main__":
     layouts()
     patterns()
     digests()
+    fingerprints()
     corpus()

@@ -1,0 +1,30 @@
+/* What one line looks like. Private to runtime/text/route*.c. Pure; linear in the line. */
+#ifndef PITH_TEXT_ROUTE_LINES_H
+#define PITH_TEXT_ROUTE_LINES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A line without its end, not blank; `s` has `len` bytes. */
+typedef struct pith_line {
+    const char *s;
+    size_t len;
+    size_t indent; /* blanks and tabs before the first other character */
+} pith_line;
+
+/* A frame, a panic, a compiler's error or one of its quoted lines. */
+bool pith_line_is_trace(const pith_line *line);
+/* Starts with a time, a level, or both; or is logfmt. */
+bool pith_line_is_log(const pith_line *line);
+/* A hit of grep, a path of find, a row of ls -l. */
+bool pith_line_is_search(const pith_line *line);
+bool pith_line_is_prompt(const pith_line *line);
+/* What build tools, package managers and test runners print. */
+bool pith_line_is_build(const pith_line *line);
+bool pith_line_is_code(const pith_line *line);
+/* "diff --git", a hunk header, or a pair's "+++ b/file". */
+bool pith_line_is_diff_mark(const pith_line *line);
+/* A body line of a diff: begins with "+", "-" or is context. */
+bool pith_line_is_diff_body(const pith_line *line);
+
+#endif
