@@ -137,9 +137,21 @@ def write_safetensors(path, flat, dtype):
             out.write(values.view(torch.uint8).numpy().tobytes())
 
 
+def load(path):
+    """The unpickled checkpoint; torch names a bad file by many exception types."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # pylint: disable=broad-except
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise BadCheckpoint(
+            f"found no checkpoint, expected a torch.save of plain tensors: {lines[0][:200]}") from error
+
+
 def convert(source, out, dtype="f32", name=None, tokenizer=None):
     path = os.path.join(source, "merged.pt") if os.path.isdir(source) else source
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = load(path)
     if not isinstance(checkpoint, dict):
         raise BadCheckpoint(f"found {type(checkpoint).__name__}, expected a dict")
     config = checkpoint.get("config")

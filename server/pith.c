@@ -52,6 +52,9 @@ static int run(const command_row *row, int argc, char **argv) {
     pith_options options;
     pith_err err;
     pith_status status = pith_options_read(&options, row->command, argc, argv, &err);
+    if (status == PITH_OK) {
+        status = pith_apply_log_level(&options, &err);
+    }
     int code;
     if (status == PITH_OK && options.help) {
         (void)printf("usage: pith %s [flags] %s\n\n", row->name, row->wants_file ? "FILE|-" : "");

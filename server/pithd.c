@@ -91,6 +91,9 @@ int main(int argc, char **argv) {
     sigset_t signals;
     block_signals(&signals);
     pith_status status = pith_options_read(&options, PITH_CMD_SERVE, argc, argv, &err);
+    if (status == PITH_OK) {
+        status = pith_apply_log_level(&options, &err);
+    }
     if (status == PITH_OK && options.n_operands > 0) {
         status =
             pith_fail(&err, PITH_INVALID, "unexpected argument \"%.128s\"", options.operands[0]);

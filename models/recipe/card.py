@@ -116,7 +116,7 @@ made and how to make it again.
 - Whole line templates survive badly under every scorer (lines): decisions about whole lines want
   a stage of their own.
 - The safety floor, not the model, is what protects numbers, paths, identifiers and negations. The
-  figures use the recipe's floor (`models/recipe/labels.py`), which is coarser than the engine's.
+  figures use the recipe's floor (`models/recipe/labels.py`), which is not quite the engine's.
 
 ## Figures on held-out sources
 
@@ -128,6 +128,9 @@ weighing the same. rho: Spearman correlation with the labels N + R, and with N a
 words outside the floor.
 
 {scorers}
+
+Repetition, on a made-up log: mean score of the free words of the first of eight heartbeat lines
+{first:.2f}, of the seven repeats {repeated:.2f}, of one error line after them {error:.2f}.
 
 ## Default thresholds
 
@@ -183,6 +186,7 @@ def main():
         train_tokens_m=figures["tokens"]["train"] / 1e6,
         eval_documents=figures["documents"]["eval"],
         scorers=scorer_table(figures["scorers"]),
+        **figures["repetition"],
         beside_n=beside_n(figures["scorers"]),
         domains=domain_table(figures, pith["thresholds"]),
         critical_weight=CRITICAL_WEIGHT,

@@ -22,9 +22,11 @@ import re
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 import export
 import labels
+import tokenizer as bpe
 from sources import DOMAINS
 
 RATIOS = (0.25, 0.50)
@@ -199,6 +201,24 @@ def at_default_thresholds(items, probabilities, thresholds):
     return result
 
 
+def repetition(model, tokenizer):
+    """Mean score of free words: first of eight heartbeat lines, the other seven, an error line."""
+    beat = "2026-01-0{} INFO scheduler heartbeat accepted from remote worker process"
+    lines = [beat.format(i) for i in range(1, 9)]
+    lines.append("ERROR worker lost lease for shard alpha while flushing the queue to disk")
+    text = "\n".join(lines)
+    spans = labels.word_spans(text)
+    ids, word = bpe.encode(tokenizer, text, spans)
+    logits = export.word_logits(export.token_outputs(model, ids)[2], np.array(word), len(spans))
+    line = labels.line_numbers(text, spans)
+    found = {"first": [], "repeated": [], "error": []}
+    for (start, end), at, logit in zip(spans, line, logits):
+        if not labels.is_critical(text[start:end]):
+            group = "error" if at == len(lines) - 1 else "repeated" if at else "first"
+            found[group].append(1 / (1 + np.exp(-logit)))
+    return {group: mean(scores) for group, scores in found.items()}
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -223,6 +243,7 @@ def main():
     result = {
         "scorers": {name: judge(items, s, table) for name, s in scorers.items()},
         "default": at_default_thresholds(items, [1 / (1 + np.exp(-s)) for s in scores], thresholds),
+        "repetition": repetition(model, Tokenizer.from_file(f"{args.model}/tokenizer.json")),
         "documents": {n: len(data[n]) for n in ("train", "validation", "eval")},
         "words": {
             n: sum(len(i["spans"]) for i in data[n]) for n in ("train", "validation", "eval")

@@ -152,7 +152,8 @@ bool pith_line_is_log(const pith_line *line) {
             left--;
         }
         const char *close = memchr(inner, ']', left);
-        bool clock = left > 0 && digit(*inner) && close != NULL && memchr(inner, '.', left) != NULL;
+        bool clock = left > 0 && digit(*inner) && close != NULL &&
+                     memchr(inner, '.', (size_t)(close - inner)) != NULL;
         return is_time(inner, left) || is_level(inner, left) || clock;
     }
     if (is_time(s, len) || is_level(s, len)) {

@@ -92,7 +92,7 @@ static pith_status run(pith_engine *engine, const pith_options *options,
     pith_status status =
         pith_request_read(message, "", options->max_text_bytes, &arena, &request, &submit, &fault);
     if (status != PITH_OK) {
-        o->err = fault.err;
+        (void)pith_fail(&o->err, status, "%s: %.400s", fault.field, fault.err.text);
     } else {
         submit.deadline_ns = PITH_DEADLINE_NONE;
         submit.reply = take_reply;

@@ -75,7 +75,8 @@ static pith_status list_models(model_list *list, const pith_options *options, pi
     return PITH_OK;
 }
 
-static pith_status set_log_level(const char *name, pith_err *err) {
+pith_status pith_apply_log_level(const pith_options *options, pith_err *err) {
+    const char *name = options->log_level;
     static const char *const names[] = {"debug", "info", "warn", "error"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i]) == 0) {
@@ -116,15 +117,11 @@ static pith_status open_engine(pith_engine **engine, const pith_options *options
 pith_status pith_engine_open_with(pith_engine **engine, const pith_options *options,
                                   pith_err *err) {
     *engine = NULL;
-    pith_status status = set_log_level(options->log_level, err);
-    if (status != PITH_OK) {
-        return status;
-    }
     model_list *list = malloc(sizeof *list);
     if (list == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the list of models");
     }
-    status = list_models(list, options, err);
+    pith_status status = list_models(list, options, err);
     if (status == PITH_OK) {
         status = open_engine(engine, options, list, err);
     }

@@ -134,7 +134,7 @@ static bool parse_double(const char *text, double *value) {
     char *end;
     errno = 0;
     *value = strtod(text, &end);
-    return end != text && *end == '\0' && errno == 0;
+    return end != text && *end == '\0' && errno == 0 && isfinite(*value);
 }
 
 static bool parse_bool(const char *text, bool *value) {

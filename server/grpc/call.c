@@ -17,8 +17,8 @@
 
 #define CALL_OF(tag, member) ((pith_call *)(void *)((char *)(tag)-offsetof(pith_call, member)))
 
-/* A call that its peer drops sooner than this is counted as abandoned: it was opened to be dropped.
- * One that lives longer is bounded by the concurrent streams of its connection. */
+/* A call counts as abandoned when its peer drops it before its message, or sooner than this: it was
+ * opened to be dropped. One that lives longer is bounded by the streams of its connection. */
 #define ABANDON_AGE_NS INT64_C(100000000)
 
 /* A message that waits for its turn. */
@@ -216,6 +216,7 @@ static void on_send(pith_tag *tag, bool ok) {
     (void)pthread_mutex_lock(&call->mutex);
     call->sending = false;
     if (ok) {
+        call->answered = call->status_sent;
         pump(call);
     } else {
         kill_locked(call);
@@ -354,6 +355,7 @@ static void fail_simple(pith_call *call, pith_status status, const char *text) {
 /* Hands a received buffer to the service; a single slice is not copied. */
 static void deliver(pith_call *call, grpc_byte_buffer *buffer) {
     grpc_byte_buffer_reader reader;
+    call->delivered = true;
     if (buffer->type == GRPC_BB_RAW && buffer->data.raw.compression != GRPC_COMPRESS_NONE) {
         fail_simple(call, PITH_UNSUPPORTED, "compressed messages are not supported");
     } else if (grpc_byte_buffer_reader_init(&reader, buffer) == 0) {
@@ -409,7 +411,7 @@ static void on_close(pith_tag *tag, bool ok) {
     pith_call *call = CALL_OF(tag, close_tag);
     if (call->was_cancelled != 0) {
         (void)pthread_mutex_lock(&call->mutex);
-        bool answered = call->status_sent && !call->sending;
+        bool answered = call->answered;
         kill_locked(call);
         (void)pthread_mutex_unlock(&call->mutex);
         if (!answered) {
@@ -418,7 +420,8 @@ static void on_close(pith_tag *tag, bool ok) {
                 call->entry->method->on_cancel(call);
             }
             int64_t now = pith_clock_now(&pith_clock_system);
-            if (now - call->arrived_ns < ABANDON_AGE_NS && now < call->deadline_ns) {
+            bool young = !call->delivered || now - call->arrived_ns < ABANDON_AGE_NS;
+            if (young && now < call->deadline_ns) {
                 char *peer = grpc_call_get_peer(call->core);
                 pith_accept_abandoned(call->transport->accept, peer);
                 gpr_free(peer);

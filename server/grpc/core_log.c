@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { LINES_PER_S = 10 };
+enum { LINES_PER_S = 10, TEXT_BYTES = 512 };
 
 #define SECOND_NS INT64_C(1000000000)
 
@@ -28,10 +28,16 @@ static void on_log(gpr_log_func_args *args) {
     if (atomic_fetch_add(&n_in_window, 1) >= LINES_PER_S) {
         return;
     }
+    /* The core quotes what peers sent: only printable ASCII goes to our log. */
+    char text[TEXT_BYTES];
+    size_t len = strnlen(args->message, sizeof text - 1);
+    for (size_t i = 0; i < len; i++) {
+        text[i] = args->message[i] >= ' ' && args->message[i] <= '~' ? args->message[i] : '?';
+    }
+    text[len] = '\0';
     const char *slash = strrchr(args->file, '/');
     pith_log(args->severity == GPR_LOG_SEVERITY_ERROR ? PITH_LOG_WARN : PITH_LOG_DEBUG,
-             "grpc core: %s:%d %s", slash == NULL ? args->file : slash + 1, args->line,
-             args->message);
+             "grpc core: %s:%d %s", slash == NULL ? args->file : slash + 1, args->line, text);
 }
 
 void pith_core_log_install(void) {

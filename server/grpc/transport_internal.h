@@ -63,7 +63,8 @@ struct pith_call {
     int64_t arrived_ns;
     int64_t deadline_ns;
     void *state;
-    bool counted; /* in counters.counted */
+    bool counted;   /* in counters.counted */
+    bool delivered; /* poller thread: a message has come */
     atomic_bool dead;
 
     pthread_mutex_t mutex; /* guards everything below; serialises batches of one direction */
@@ -74,6 +75,7 @@ struct pith_call {
     bool headers_sent;
     bool finishing;
     bool status_sent;
+    bool answered; /* the status is out */
     bool reading;
     bool paused;
     bool half_closed;

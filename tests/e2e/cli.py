@@ -152,7 +152,7 @@ def empty_and_white_space_texts_pass_through(p):
 def strange_texts_are_compressed_in_linear_time(p):
     texts = {
         "nul": b"alpha\0beta gamma delta 42\n" * 200,
-        "letter": b"a" * (1 << 20),
+        "letter": b"a" * (1 << 18),
         "newlines": b"word" + b"\n" * 100000 + b"word 17 " + b"\n" * 100000 + b"end",
         "emoji": "thumbs 👍🏽 family 👨‍👩‍👧‍👦 flags 🇫🇷 the end of it all\n".encode() * 300,
         "rtl": "شغل الخادم رقم 7 וגם עברית here\n".encode() * 300,
@@ -170,14 +170,14 @@ def strange_texts_are_compressed_in_linear_time(p):
 
 def invalid_utf8_names_the_offset(p):
     one_line(p.run("compress", "-", data=b"good \xff bad"), 2, "offset 5")
-    done = p.run("compress", "--lossy-utf8", "-", data=b"good \xff bad")
+    done = p.run("compress", "--lossy-utf8", "--threshold", "0", "-", data=b"good \xff bad")
     assert done.returncode == 0 and "\ufffd" in done.stdout.decode()
 
 
 def bad_usage_is_one_line_and_exit_2(p):
     one_line(p.run("compress", "--nonsense", "-"), 2, "--nonsense")
     one_line(p.run("compress", "--target-ratio", "0", "-", data="a b"), 2, "target_ratio")
-    one_line(p.run("compress", "--target-ratio", "nan", "-", data="a b"), 2, "target_ratio")
+    one_line(p.run("compress", "--target-ratio", "nan", "-", data="a b"), 2, "target-ratio")
     one_line(p.run("compress", "--target-ratio", ".5", "--max-tokens", "5", "-", data="a"), 2)
     one_line(p.run("compress", "--domain", "poem", "-", data="a"), 2, "poem")
     one_line(p.run("compress", "--profile", "x", "-", data="a"), 2, "x")
@@ -271,12 +271,13 @@ def sigterm_drains_and_exits_0(p):
         client = subprocess.Popen([p.pith, "compress", "--addr", server.addr, "-"],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                   stderr=subprocess.DEVNULL)
-        client.stdin.write(SAMPLE.encode() * 500)
+        client.stdin.write(SAMPLE.encode() * 50)
         client.stdin.close()
         time.sleep(0.15)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
-        assert client.wait(20) in (0, 3)
+        output = client.stdout.read()
+        assert client.wait(20) == 0 and b"/var/lib/q.db" in output
 
 
 def memory_stays_under_150_mib_and_start_under_a_second(p):

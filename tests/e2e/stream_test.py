@@ -82,16 +82,16 @@ def flow_control(script):
     sent = []
 
     def items():
-        for i in range(400):
+        for i in range(200):
             sent.append(i)
-            yield script.item(id=str(i), text=f"@delay=1500 {'w' * 20000}")
+            yield script.item(id=str(i), text=f"@delay=800 {'w' * 200000}")
 
     call = script.stream(script.channel(own=True))(items(), timeout=60)
-    time.sleep(0.8)
+    time.sleep(0.6)
     ahead = len(sent)
     replies = list(call)
-    script.check("the_server_stops_reading_at_its_window", ahead < 250, ahead)
-    script.check("every_item_is_answered_behind_the_window", len(replies) == 400 and
+    script.check("the_server_stops_reading_at_its_window", ahead < 160, ahead)
+    script.check("every_item_is_answered_behind_the_window", len(replies) == 200 and
                  all(outcome(r) == "ok" for r in replies), len(replies))
     # A peer that does not read: the server must not keep taking its requests.
     sent.clear()

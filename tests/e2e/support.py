@@ -80,7 +80,7 @@ class Server:
         if limit_fds is not None:
             import resource
             before = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit_fds, limit_fds))
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace",
                                         preexec_fn=before)
         self.lines = []
         self.addr = None

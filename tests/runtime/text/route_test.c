@@ -155,7 +155,7 @@ static void any_bytes_get_a_domain(void **state) {
     char text[64];
     uint64_t seed = 7;
     static const char alphabet[] = "\n \t{}[]\":/.-+@$#ab01\0\xC3\xA9";
-    for (int n = 0; n < 20000; n++) {
+    for (size_t n = 0; n < 20000; n++) {
         size_t len = n % sizeof text;
         for (size_t i = 0; i < len; i++) {
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407U;
