@@ -71,7 +71,7 @@ static const char QWEN2[] =
 static const char ADDED[] =
     "\"added_tokens\":[{\"id\":400,\"content\":\"[M]\",\"lstrip\":true,\"rstrip\":true,"
     "\"normalized\":false,\"special\":true},{\"id\":401,\"content\":\"  \"},{\"id\":402,\"content\":"
-    "\"ab\",\"single_word\":true,\"normalized\":false},{\"id\":403,\"content\":\"[M\"}]";
+    "\"no\",\"single_word\":true,\"normalized\":false},{\"id\":403,\"content\":\"[M\"}]";
 
 static pith_tokenizer *make(const char *pre_tokenizer) {
     static writer w;
