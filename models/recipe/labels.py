@@ -29,11 +29,11 @@ NEGATION = re.compile(
     re.I,
 )
 
-# Character prior of an unseen word: exp(-2.4 * length - 1), length clamped (study, step 2).
+# Character prior of an unseen word: exp(-2.4 * length - 1), length clamped (study).
 CHAR_NATS, WORD_NATS, WORD_CHARS_MAX = 2.4, 1.0, 40
 # Weight of each distinct type in a mixture: how much of the coarser estimate stays (step 2).
 GLOBAL_BIGRAM_TYPES, DOC_UNIGRAM_TYPES, DOC_BIGRAM_TYPES, DOC_TRIGRAM_TYPES = 0.5, 2.0, 1.0, 0.7
-# Weight of a word in a line whose template was seen earlier in the document (study, step 3).
+# Weight of a word in a line whose template was seen earlier in the document (study).
 REPEATED_LINE = 0.25
 
 TEMPLATE_PART = re.compile(r'0x[0-9a-f]+|\b[0-9a-f]{7,}\b|\d+|(/[\w.\-]+)+|"[^"]*"')

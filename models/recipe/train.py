@@ -1,6 +1,6 @@
 """Train pith-mini on the labelled items; checkpoints every few minutes, resumes from the last one.
 
-    python3 train.py --dataset dataset.pickle --checkpoint checkpoint.pt --steps 2600
+    python3 train.py --dataset dataset.pickle --checkpoint checkpoint.pt --steps 4000
 
 fp32 on the CPU, or on a GPU with --device cuda. The budget is steps, never seconds: a busy machine
 changes how long it takes, not what comes out.
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from model import PithMini
 
-# All from the study (README.md), steps 6-8.
+# All from the study that README.md summarises.
 BATCH_TOKENS = 2048
 BUCKET_DOCUMENTS = 256
 LEARNING_RATE, LEARNING_RATE_FLOOR = 2e-3, 0.02
@@ -28,6 +28,8 @@ BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.98), 0.01, 1.0
 SPAN_LOSS, REPEAT_LOSS = 0.3, 1.0
 CRITICAL_WEIGHT = 0.3
 SEED = 0
+REPORT_STEPS = 20
+PARTS = ("model", "repeat_head", "adam")  # of a checkpoint
 
 
 def batches(items, epoch):
@@ -65,9 +67,8 @@ def token_targets(item):
 def collate(batch):
     """Padded tensors: ids, padding, keep, weight, span [B, T] and repeats [B, T, 3]."""
     rows, tokens = len(batch), max(len(i["ids"]) for i in batch)
-    ids, padding = torch.zeros(rows, tokens, dtype=torch.long), torch.ones(
-        rows, tokens, dtype=torch.bool
-    )
+    ids = torch.zeros(rows, tokens, dtype=torch.long)
+    padding = torch.ones(rows, tokens, dtype=torch.bool)
     keep, weight, span = (torch.zeros(rows, tokens) for _ in range(3))
     repeats = torch.zeros(rows, tokens, 3)
     for row, item in enumerate(batch):
@@ -99,10 +100,9 @@ def losses(model, repeat_head, batch):
 
 def learning_rate(step, steps):
     """Warm-up, a short constant part, then linear to LEARNING_RATE_FLOOR."""
-    progress = max(0.0, step / steps - CONSTANT_SHARE) / (1 - CONSTANT_SHARE)
-    return (
-        LEARNING_RATE * min(1.0, (step + 1) / WARMUP_STEPS) * max(LEARNING_RATE_FLOOR, 1 - progress)
-    )
+    warmup = min(1.0, (step + 1) / WARMUP_STEPS)
+    decay = 1 - max(0.0, step / steps - CONSTANT_SHARE) / (1 - CONSTANT_SHARE)
+    return LEARNING_RATE * warmup * max(LEARNING_RATE_FLOOR, decay)
 
 
 def optimiser(model, repeat_head):
@@ -120,21 +120,82 @@ def optimiser(model, repeat_head):
     )
 
 
-def save(path, state):
-    """Replace the checkpoint in one step, so that a reader never sees half of it."""
-    torch.save(state, path + ".part")
-    os.replace(path + ".part", path)
+class Run:
+    """Everything that a checkpoint holds, and the steps that change it."""
+
+    def __init__(self, steps):
+        self.model = PithMini()
+        self.repeat_head = nn.Linear(self.model.config.width, 3)
+        self.adam = optimiser(self.model, self.repeat_head)
+        self.steps = steps
+        self.place = {"step": 0, "tokens": 0, "epoch": 0, "at": 0}
+
+    def save(self, path):
+        """Replace the checkpoint in one step, so that a reader never sees half of it."""
+        parts = {name: getattr(self, name).state_dict() for name in PARTS}
+        torch.save({**parts, **self.place, "steps": self.steps}, path + ".part")
+        os.replace(path + ".part", path)
+
+    def resume(self, path, device):
+        state = torch.load(path, map_location=device)
+        for name in PARTS:
+            getattr(self, name).load_state_dict(state[name])
+        self.place = {name: state[name] for name in self.place}
+
+    def step(self, items):
+        """One batch; returns its (keep, span, repeat) losses."""
+        for group in self.adam.param_groups:
+            group["lr"] = learning_rate(self.place["step"], self.steps)
+        batch = collate(items)
+        parts = losses(self.model, self.repeat_head, batch)
+        (parts[0] + SPAN_LOSS * parts[1] + REPEAT_LOSS * parts[2]).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+        self.place["step"] += 1
+        self.place["at"] += 1
+        self.place["tokens"] += int((~batch[1]).sum())
+        return [part.item() for part in parts]
+
+    def epoch(self, items):
+        """The losses of each step from where the epoch stands to its end, or to the last step."""
+        todo = batches(items, self.place["epoch"])[self.place["at"] :]
+        for batch in todo[: self.steps - self.place["step"]]:
+            yield self.step(batch)
+        if self.place["step"] < self.steps:
+            self.place.update(epoch=self.place["epoch"] + 1, at=0)
+
+
+def report(run, window, tokens_per_second):
+    keep, span, repeat = np.mean(window, 0)
+    place = run.place
+    print(
+        f"step {place['step']} epoch {place['epoch']} tokens {place['tokens']} keep {keep:.4f} "
+        f"span {span:.4f} repeat {repeat:.4f} gamma {run.model.gamma.item():.3f} "
+        f"{tokens_per_second:.0f} tokens/s",
+        flush=True,
+    )
+
+
+def train(run, items, checkpoint, save_every):
+    began, tokens, window = time.time(), run.place["tokens"], []
+    while run.place["step"] < run.steps:
+        for step_losses in run.epoch(items):
+            window.append(step_losses)
+            if len(window) == REPORT_STEPS:
+                report(run, window, (run.place["tokens"] - tokens) / (time.time() - began))
+                window = []
+            if run.place["step"] % save_every == 0 or run.place["step"] == run.steps:
+                run.save(checkpoint)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--save-every", type=int, default=100)
-    parser.add_argument(
-        "--threads", type=int, default=1, help="more than one only on an idle machine"
-    )
+    parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -142,64 +203,11 @@ def main():
     torch.set_default_device(args.device)
     with open(args.dataset, "rb") as file:
         items = pickle.load(file)["train"]
-    model = PithMini()
-    repeat_head = nn.Linear(model.config.width, 3)
-    adam = optimiser(model, repeat_head)
-    step, tokens, epoch, start_at = 0, 0, 0, 0
+    run = Run(args.steps)
     if os.path.exists(args.checkpoint):
-        state = torch.load(args.checkpoint, map_location=args.device)
-        model.load_state_dict(state["model"])
-        repeat_head.load_state_dict(state["repeat_head"])
-        adam.load_state_dict(state["adam"])
-        step, tokens, epoch, start_at = (state[k] for k in ("step", "tokens", "epoch", "at"))
-    print(
-        f"{sum(p.numel() for p in model.parameters())} parameters, {len(items)} documents, "
-        f"from step {step}",
-        flush=True,
-    )
-    began, began_tokens, window = time.time(), tokens, []
-    while step < args.steps:
-        epoch_batches = batches(items, epoch)
-        for at in range(start_at, len(epoch_batches)):
-            if step >= args.steps:
-                break
-            for group in adam.param_groups:
-                group["lr"] = learning_rate(step, args.steps)
-            batch = collate(epoch_batches[at])
-            parts = losses(model, repeat_head, batch)
-            loss = parts[0] + SPAN_LOSS * parts[1] + REPEAT_LOSS * parts[2]
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            adam.step()
-            adam.zero_grad(set_to_none=True)
-            window.append([p.item() for p in parts])
-            step += 1
-            tokens += int((~batch[1]).sum())
-            if step % 20 == 0:
-                keep, span, repeat = np.mean(window, 0)
-                speed = (tokens - began_tokens) / (time.time() - began)
-                print(
-                    f"step {step} epoch {epoch} tokens {tokens} keep {keep:.4f} "
-                    f"span {span:.4f} repeat {repeat:.4f} "
-                    f"gamma {model.gamma.item():.3f} {speed:.0f} tokens/s",
-                    flush=True,
-                )
-                window = []
-            if step % args.save_every == 0 or step == args.steps:
-                save(
-                    args.checkpoint,
-                    {
-                        "model": model.state_dict(),
-                        "repeat_head": repeat_head.state_dict(),
-                        "adam": adam.state_dict(),
-                        "step": step,
-                        "tokens": tokens,
-                        "epoch": epoch,
-                        "at": at + 1,
-                        "steps": args.steps,
-                    },
-                )
-        epoch, start_at = epoch + 1, 0
+        run.resume(args.checkpoint, args.device)
+    print(f"{len(items)} documents, from step {run.place['step']}", flush=True)
+    train(run, items, args.checkpoint, args.save_every)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ static uint32_t step_in(pith_trie *trie, uint32_t *link, unsigned char byte) {
 
 /* Room for the nodes is there. Of two tokens of one content the first stays. */
 static void trie_add(pith_trie *trie, const char *content, size_t len, uint32_t token) {
-    uint32_t node = step_in(trie, &trie->first[(unsigned char)content[0]],
-                            (unsigned char)content[0]);
+    uint32_t node =
+        step_in(trie, &trie->first[(unsigned char)content[0]], (unsigned char)content[0]);
     for (size_t i = 1; i < len; i++) {
         node = step_in(trie, &trie->nodes[node].child, (unsigned char)content[i]);
     }

@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 enum {
-    PITH_ADDED_MAX = 1 << 16,                /* Llama-3 has 256, ModernBERT 116 */
-    PITH_ADDED_CONTENT_BYTES_MAX = 1024,     /* ModernBERT's longest is 24 */
+    PITH_ADDED_MAX = 1 << 16,            /* Llama-3 has 256, ModernBERT 116 */
+    PITH_ADDED_CONTENT_BYTES_MAX = 1024, /* ModernBERT's longest is 24 */
     PITH_ADDED_BYTES_MAX = 1024 * 1024   /* of all contents: bounds the nodes of a trie */
 };
 

@@ -90,9 +90,8 @@ static uint32_t *find_slot(const pith_bpe *bpe, const char *bytes, size_t len) {
     uint32_t slot = (uint32_t)hash_bytes(bytes, len) & bpe->by_bytes_mask;
     for (;; slot = (slot + 1) & bpe->by_bytes_mask) {
         uint32_t id = bpe->by_bytes[slot];
-        if (id == PITH_TOKEN_NONE ||
-            (pith_bpe_token_bytes(bpe, id) == len &&
-             memcmp(bpe->bytes + bpe->offsets[id], bytes, len) == 0)) {
+        if (id == PITH_TOKEN_NONE || (pith_bpe_token_bytes(bpe, id) == len &&
+                                      memcmp(bpe->bytes + bpe->offsets[id], bytes, len) == 0)) {
             return &bpe->by_bytes[slot];
         }
     }
@@ -182,11 +181,10 @@ size_t pith_bpe_encode_short(const pith_bpe *bpe, const char *text, size_t len, 
  * on are together the encoding of both: each neighbouring pair stands in one of them. Where they
  * share none, everything is done again with a larger window. */
 enum {
-    WINDOW_BYTES = 8192, /* symbols, links and heap of one window fit the L2 cache: 230 KB */
+    WINDOW_BYTES = 4096, /* 4,096 symbols of 16 bytes and 8,192 heap entries of 8: 128 KiB, in L2 */
+    WINDOW_OVERLAP = 8,  /* an eighth of a window is encoded twice; it should hold a token */
     WINDOW_GROWTH = 8
 };
-/* The overlap is a quarter of a window: more than one token starts in it. */
-_Static_assert(WINDOW_BYTES / 4 >= 2 * PITH_BPE_TOKEN_BYTES_MAX, "the overlap must hold a token");
 
 static bool grow_u32(uint32_t **items, size_t *cap, size_t need) {
     size_t bytes;
@@ -220,7 +218,7 @@ static bool reserve_window(pith_bpe_work *work, size_t n) {
     free(work->symbols);
     free(work->heap);
     work->cap_symbols = 0;
-    work->symbols = malloc(n * 3 * sizeof *work->symbols);
+    work->symbols = malloc(n * 4 * sizeof *work->symbols);
     work->heap = malloc(n * 2 * sizeof *work->heap);
     if (work->symbols == NULL || work->heap == NULL) {
         return false;
@@ -237,8 +235,8 @@ static void sift_down(uint64_t *heap, size_t n, size_t at) {
         if (child >= n) {
             break;
         }
-        if (child + 1 < n && heap[child + 1] < heap[child]) {
-            child++;
+        if (child + 1 < n) {
+            child += heap[child + 1] < heap[child]; /* without a branch: it would be a coin toss */
         }
         if (heap[child] >= moving) {
             break;
@@ -265,36 +263,36 @@ static void sift_up(uint64_t *heap, size_t at) {
 #define LINK_NONE UINT32_MAX
 
 typedef struct symbol_list {
-    uint32_t *id; /* PITH_TOKEN_NONE once merged into the symbol before */
+    uint32_t *id;
+    uint32_t *rank; /* of the pair that starts here; RANK_NONE once merged into the one before */
     uint32_t *prev;
     uint32_t *next;
     uint64_t *heap; /* each merge takes one entry and adds at most two: never over 2 n */
     size_t n_heap;
 } symbol_list;
 
-static void push_pair(const pith_bpe *bpe, symbol_list *list, uint32_t at) {
+/* The pair that starts at `at` has changed. */
+static void renew_pair(const pith_bpe *bpe, symbol_list *list, uint32_t at) {
     uint32_t next = list->next[at];
-    if (next == LINK_NONE) {
-        return;
-    }
-    uint32_t rank = pair_rank(bpe, list->id[at], list->id[next]);
+    uint32_t rank = next == LINK_NONE ? RANK_NONE : pair_rank(bpe, list->id[at], list->id[next]);
+    list->rank[at] = rank;
     if (rank != RANK_NONE) {
         list->heap[list->n_heap] = ((uint64_t)rank << 32) | at;
         sift_up(list->heap, list->n_heap++);
     }
 }
 
-static void merge_at(const pith_bpe *bpe, symbol_list *list, uint32_t at, uint32_t rank) {
+static void merge_at(const pith_bpe *bpe, symbol_list *list, uint32_t at) {
     uint32_t gone = list->next[at];
-    list->id[at] = bpe->merge_ids[rank];
-    list->id[gone] = PITH_TOKEN_NONE;
+    list->id[at] = bpe->merge_ids[list->rank[at]];
+    list->rank[gone] = RANK_NONE;
     list->next[at] = list->next[gone];
     if (list->next[at] != LINK_NONE) {
         list->prev[list->next[at]] = at;
     }
-    push_pair(bpe, list, at);
+    renew_pair(bpe, list, at);
     if (list->prev[at] != LINK_NONE) {
-        push_pair(bpe, list, list->prev[at]);
+        renew_pair(bpe, list, list->prev[at]);
     }
 }
 
@@ -303,14 +301,10 @@ static void merge_all(const pith_bpe *bpe, symbol_list *list) {
         uint64_t top = list->heap[0];
         list->heap[0] = list->heap[--list->n_heap];
         sift_down(list->heap, list->n_heap, 0);
-        uint32_t at = (uint32_t)top;
-        uint32_t rank = (uint32_t)(top >> 32);
         /* Entries of pairs that are no more are left in the heap and skipped here. */
-        if (list->id[at] == PITH_TOKEN_NONE || list->next[at] == LINK_NONE ||
-            pair_rank(bpe, list->id[at], list->id[list->next[at]]) != rank) {
-            continue;
+        if (list->rank[(uint32_t)top] == (uint32_t)(top >> 32)) {
+            merge_at(bpe, list, (uint32_t)top);
         }
-        merge_at(bpe, list, at, rank);
     }
 }
 
@@ -319,18 +313,19 @@ static void encode_window(const pith_bpe *bpe, const char *text, size_t start, s
                           pith_bpe_work *work, pith_bpe_window *window) {
     uint32_t n = (uint32_t)(end - start);
     symbol_list list = {.id = work->symbols,
-                        .prev = work->symbols + work->cap_symbols,
-                        .next = work->symbols + work->cap_symbols * 2,
+                        .rank = work->symbols + work->cap_symbols,
+                        .prev = work->symbols + work->cap_symbols * 2,
+                        .next = work->symbols + work->cap_symbols * 3,
                         .heap = work->heap};
     for (uint32_t i = 0; i < n; i++) {
         list.id[i] = bpe->byte_ids[(unsigned char)text[start + i]];
         list.prev[i] = i == 0 ? LINK_NONE : i - 1;
         list.next[i] = i + 1 == n ? LINK_NONE : i + 1;
     }
-    for (uint32_t i = 0; i + 1 < n; i++) {
-        uint32_t rank = pair_rank(bpe, list.id[i], list.id[i + 1]);
-        if (rank != RANK_NONE) {
-            list.heap[list.n_heap++] = ((uint64_t)rank << 32) | i;
+    for (uint32_t i = 0; i < n; i++) {
+        list.rank[i] = i + 1 < n ? pair_rank(bpe, list.id[i], list.id[i + 1]) : RANK_NONE;
+        if (list.rank[i] != RANK_NONE) {
+            list.heap[list.n_heap++] = ((uint64_t)list.rank[i] << 32) | i;
         }
     }
     for (size_t i = list.n_heap / 2; i-- > 0;) {
@@ -344,8 +339,7 @@ static void encode_window(const pith_bpe *bpe, const char *text, size_t start, s
     }
 }
 
-static bool append_ids(pith_bpe_work *work, const pith_bpe_window *window, size_t from,
-                       size_t to) {
+static bool append_ids(pith_bpe_work *work, const pith_bpe_window *window, size_t from, size_t to) {
     size_t count = to - from;
     if (!grow_u32(&work->ids, &work->cap_ids, work->n_ids + count)) {
         return false;
@@ -388,7 +382,7 @@ static bool encode_windows(const pith_bpe *bpe, const char *text, size_t len, si
     encode_window(bpe, text, 0, end, work, a);
     while (end < len) {
         size_t cut = from;
-        while (cut < a->n && a->starts[cut] < end - size / 4) {
+        while (cut < a->n && a->starts[cut] < end - size / WINDOW_OVERLAP) {
             cut++;
         }
         *seamless = cut < a->n;
@@ -423,8 +417,7 @@ pith_status pith_bpe_encode_long(const pith_bpe *bpe, const char *text, size_t l
         if (size > len) {
             size = len;
         }
-        if (!reserve_window(work, size) ||
-            !encode_windows(bpe, text, len, size, work, &seamless)) {
+        if (!reserve_window(work, size) || !encode_windows(bpe, text, len, size, work, &seamless)) {
             return PITH_NO_MEMORY;
         }
         size *= WINDOW_GROWTH;

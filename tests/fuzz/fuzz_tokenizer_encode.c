@@ -70,7 +70,8 @@ static const char QWEN2[] =
     "\"add_prefix_space\":false,\"use_regex\":false}]}";
 static const char ADDED[] =
     "\"added_tokens\":[{\"id\":400,\"content\":\"[M]\",\"lstrip\":true,\"rstrip\":true,"
-    "\"normalized\":false,\"special\":true},{\"id\":401,\"content\":\"  \"},{\"id\":402,\"content\":"
+    "\"normalized\":false,\"special\":true},{\"id\":401,\"content\":\"  "
+    "\"},{\"id\":402,\"content\":"
     "\"no\",\"single_word\":true,\"normalized\":false},{\"id\":403,\"content\":\"[M\"}]";
 
 static pith_tokenizer *make(const char *pre_tokenizer) {
@@ -161,8 +162,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int t = 0; t < 2; t++) {
         for (int added = PITH_ADDED_PLAIN; added <= PITH_ADDED_PARITY; added++) {
             pith_token_list_reset(&list);
-            pith_status status = pith_tokenizer_encode(
-                tokenizers[t], (pith_added_tokens)added, text, size, &list, NULL);
+            pith_status status = pith_tokenizer_encode(tokenizers[t], (pith_added_tokens)added,
+                                                       text, size, &list, NULL);
             if ((status == PITH_OK) != (pith_utf8_valid(text, size) == size)) {
                 __builtin_trap();
             }

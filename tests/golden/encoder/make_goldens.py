@@ -9,7 +9,8 @@ final norm; every STRIDE-th row of the packed batch is kept.
 
 NAME.bin, little-endian: u32 n_seq, n_tok, n_stages, hidden, stride; u32 cu_seqlens[n_seq + 1];
 u32 ids[n_tok]; f32 z_tok[n_tok]; f32 z_span[n_tok]; f32 score[n_tok];
-f32 stage[n_stages][ceil(n_tok / stride)][hidden]. For `base` n_stages is 0.
+f32 stage[n_stages][ceil(n_tok / stride)][hidden]. `base`, the full ModernBERT-base shape, has no
+stages; its weights are rounded to bf16 as a file that stores bf16 holds them, the rest is f32.
 """
 
 import os
@@ -82,8 +83,8 @@ def record_stages(model):
     return stages
 
 
-def run(config, lengths, with_stages):
-    table = random_model.tensors(config)
+def run(config, lengths, with_stages, dtype):
+    table = random_model.tensors(config, dict(random_model.OPTS, dtype=dtype))
     model = model_of(config, table)
     stages = record_stages(model)
     ids = token_ids(sum(lengths), config["vocab_size"])
@@ -111,8 +112,8 @@ def run(config, lengths, with_stages):
     return ids, z_tok, z_span, score, kept
 
 
-def write(name, config, lengths, with_stages=True):
-    ids, z_tok, z_span, score, stages = run(config, lengths, with_stages)
+def write(name, config, lengths, with_stages=True, dtype="f32"):
+    ids, z_tok, z_span, score, stages = run(config, lengths, with_stages, dtype)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("<u4")
     with open(os.path.join(HERE, name + ".bin"), "wb") as out:
         out.write(struct.pack("<5I", len(lengths), len(ids), len(stages), config["hidden_size"], STRIDE))
@@ -126,7 +127,7 @@ def main():
     print("transformers", transformers.__version__, "torch", torch.__version__)
     for name, (changes, lengths) in TINY.items():
         write(name, dict(random_model.TINY, **changes), lengths)
-    write("base", random_model.BASE, BASE_LENGTHS, with_stages=False)
+    write("base", random_model.BASE, BASE_LENGTHS, with_stages=False, dtype="bf16")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,12 +61,11 @@ static void open_table(table *t, uint64_t *random) {
         uint32_t a = (uint32_t)(next_random(random) % n_tokens);
         uint32_t b = (uint32_t)(next_random(random) % n_tokens);
         char joined[2 * TOKEN_BYTES_MAX + 1];
-        strcpy(joined, tokens[a]);
-        strcat(joined, tokens[b]);
+        (void)snprintf(joined, sizeof joined, "%s%s", tokens[a], tokens[b]);
         if (strlen(joined) > TOKEN_BYTES_MAX || is_known(tokens, n_tokens, joined)) {
             continue;
         }
-        strcpy(tokens[n_tokens], joined);
+        memcpy(tokens[n_tokens], joined, strlen(joined) + 1);
         t->left[t->n] = a;
         t->right[t->n] = b;
         t->made[t->n++] = n_tokens++;

@@ -55,7 +55,8 @@ static void the_gpt2_pattern_cuts_as_hugging_face_does(void **state) {
         {"x\xC2\x85y", {"x", "\xC2\x85", "y"}},
         {"x\x1Cy", {"x", "\x1C", "y"}}, /* white space to Python, not to the pattern */
         {"e\xCC\x81x", {"e", "\xCC\x81", "x"}},
-        {"\xD9\xA1\xD9\xA2 \xE4\xB8\xAD\xE6\x96\x87", {"\xD9\xA1\xD9\xA2", " \xE4\xB8\xAD\xE6\x96\x87"}},
+        {"\xD9\xA1\xD9\xA2 \xE4\xB8\xAD\xE6\x96\x87",
+         {"\xD9\xA1\xD9\xA2", " \xE4\xB8\xAD\xE6\x96\x87"}},
         {"!? ?!a", {"!?", " ?!", "a"}},
         {"''s", {"''", "s"}},
         {"'", {"'"}},

@@ -1,4 +1,5 @@
-/* Encoding in plain mode, spans, decoding, finding. Files that are refused: tokenizer_json_test.c. */
+/* Encoding in plain mode, spans, decoding, finding. Files that are refused: tokenizer_json_test.c.
+ */
 #include "tests/runtime/text/tokenizer_golden.h"
 
 static void expect_ids(const pith_tokenizer *tokenizer, pith_added_tokens added, const char *text,
@@ -93,8 +94,9 @@ static void plain_mode_matches_only_white_space_tokens(void **state) {
 
 static void the_bytes_of_plain_tokens_are_the_text(void **state) {
     pith_tokenizer *tokenizer = open_small("small-qwen2.json");
-    static const char text[] = "caf\xC3\xA9  e\xCC\x81 [CLS] \xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x92"
-                               "\xBB\r\n\t\xEA\xB0\x80\xE1\x84\x80 it's\x00 nul <|im_start|>";
+    static const char text[] =
+        "caf\xC3\xA9  e\xCC\x81 [CLS] \xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x92"
+        "\xBB\r\n\t\xEA\xB0\x80\xE1\x84\x80 it's\x00 nul <|im_start|>";
     size_t len = sizeof text - 1;
     pith_token_list list = {0};
     uint32_t ids[128];
@@ -203,9 +205,9 @@ static void invalid_utf8_is_refused_with_its_offset_and_adds_nothing(void **stat
 static void a_text_of_two_gibibytes_is_refused_unread(void **state) {
     pith_tokenizer *tokenizer = open_small("small-flags.json");
     pith_token_list list = {0};
-    assert_int_equal(pith_tokenizer_encode(tokenizer, PITH_ADDED_PLAIN, "", (size_t)1 << 31, &list,
-                                           NULL),
-                     PITH_INVALID);
+    assert_int_equal(
+        pith_tokenizer_encode(tokenizer, PITH_ADDED_PLAIN, "", (size_t)1 << 31, &list, NULL),
+        PITH_INVALID);
     pith_token_list_free(&list);
     pith_tokenizer_close(tokenizer);
 }

@@ -55,8 +55,8 @@ static void check_linear(const pith_tokenizer *tokenizer, const char *unit) {
 }
 
 static void equal_characters_take_linear_time(void **state) {
-    static const char *const units[] = {"a", " ", "\n", "\xE4\xB8\xAD", "=", "e\xCC\x81",
-                                        "\xCC\x81\xCC\xA3", "[CLS]", "  \n", "'"};
+    static const char *const units[] = {
+        "a", " ", "\n", "\xE4\xB8\xAD", "=", "e\xCC\x81", "\xCC\x81\xCC\xA3", "[CLS]", "  \n", "'"};
     pith_tokenizer *gpt2 = open_small("small-flags.json");
     pith_tokenizer *qwen2 = open_small("small-qwen2.json");
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {

@@ -26,11 +26,12 @@ static void single_code_points_have_their_class(void **state) {
     static const struct {
         uint32_t code;
         unsigned class;
-    } samples[] = {{'a', PITH_CHAR_LETTER},    {'9', PITH_CHAR_NUMBER},    {'_', PITH_CHAR_OTHER},
-                   {0x85, PITH_CHAR_SPACE},    {0x1C, PITH_CHAR_OTHER},    {0x200B, PITH_CHAR_OTHER},
-                   {0x180E, PITH_CHAR_OTHER},  {0x3000, PITH_CHAR_SPACE},  {0x301, PITH_CHAR_OTHER},
-                   {0x4E00, PITH_CHAR_LETTER}, {0x2160, PITH_CHAR_NUMBER}, {0xBD, PITH_CHAR_NUMBER},
-                   {0x1C89, PITH_CHAR_LETTER}, {0xD800, PITH_CHAR_OTHER}};
+    } samples[] = {
+        {'a', PITH_CHAR_LETTER},    {'9', PITH_CHAR_NUMBER},    {'_', PITH_CHAR_OTHER},
+        {0x85, PITH_CHAR_SPACE},    {0x1C, PITH_CHAR_OTHER},    {0x200B, PITH_CHAR_OTHER},
+        {0x180E, PITH_CHAR_OTHER},  {0x3000, PITH_CHAR_SPACE},  {0x301, PITH_CHAR_OTHER},
+        {0x4E00, PITH_CHAR_LETTER}, {0x2160, PITH_CHAR_NUMBER}, {0xBD, PITH_CHAR_NUMBER},
+        {0x1C89, PITH_CHAR_LETTER}, {0xD800, PITH_CHAR_OTHER}};
     for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
         assert_int_equal(pith_unicode_of(samples[i].code) & PITH_CHAR_CLASS, samples[i].class);
     }
@@ -49,20 +50,20 @@ static void nfc_composes_orders_and_decomposes(void **state) {
         {"", ""},
         {"plain ascii, longer than eight bytes", "plain ascii, longer than eight bytes"},
         {"e\xCC\x81", "\xC3\xA9"},
-        {"12345678e\xCC\x81", "12345678\xC3\xA9"},         /* the starter ends a word of eight */
-        {"\xC3\xA9\xCC\xA3", "\xE1\xBA\xB9\xCC\x81"},       /* e acute, dot below: reordered */
-        {"q\xCC\x87\xCC\xA3", "q\xCC\xA3\xCC\x87"},         /* only reordered */
+        {"12345678e\xCC\x81", "12345678\xC3\xA9"},    /* the starter ends a word of eight */
+        {"\xC3\xA9\xCC\xA3", "\xE1\xBA\xB9\xCC\x81"}, /* e acute, dot below: reordered */
+        {"q\xCC\x87\xCC\xA3", "q\xCC\xA3\xCC\x87"},   /* only reordered */
         {"q\xCC\xA3\xCC\x87", "q\xCC\xA3\xCC\x87"},
-        {"a\xCC\x81\xCC\x81", "\xC3\xA1\xCC\x81"},          /* the second is blocked */
+        {"a\xCC\x81\xCC\x81", "\xC3\xA1\xCC\x81"},                /* the second is blocked */
         {"\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", "\xEA\xB0\x81"}, /* jamo to a syllable */
         {"\xEA\xB0\x80\xE1\x86\xA7", "\xEA\xB0\x80\xE1\x86\xA7"}, /* U+11A7 is no final */
-        {"\xE2\x84\xAB", "\xC3\x85"},                       /* angstrom sign */
-        {"\xE0\xA5\x98", "\xE0\xA4\x95\xE0\xA4\xBC"},       /* composition exclusion */
+        {"\xE2\x84\xAB", "\xC3\x85"},                             /* angstrom sign */
+        {"\xE0\xA5\x98", "\xE0\xA4\x95\xE0\xA4\xBC"},             /* composition exclusion */
         {"\xE0\xA4\xA8\xE0\xA4\xBC", "\xE0\xA4\xA9"},
-        {"\xEF\xA4\x80", "\xE8\xB1\x88"},                   /* compatibility ideograph */
+        {"\xEF\xA4\x80", "\xE8\xB1\x88"}, /* compatibility ideograph */
         {"\xCC\x81", "\xCC\x81"},
-        {"\xCC\x84\xCC\xA3", "\xCC\xA3\xCC\x84"},           /* marks without a starter */
-        {"\xCD\x84", "\xCC\x88\xCC\x81"},                   /* U+0344 */
+        {"\xCC\x84\xCC\xA3", "\xCC\xA3\xCC\x84"}, /* marks without a starter */
+        {"\xCD\x84", "\xCC\x88\xCC\x81"},         /* U+0344 */
         {"\xF0\x91\xA4\xB5\xF0\x91\xA4\xB0", "\xF0\x91\xA4\xB5\xF0\x91\xA4\xB0"}, /* too late */
     };
     pith_nfc nfc = {0};
