@@ -7,7 +7,8 @@ export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 bootstrap:
 	@deploy/bootstrap.sh
 
-build: bootstrap
+build:
+	@deploy/bootstrap.sh --build
 	@cmake --preset release >/dev/null
 	@cmake --build build/release -j $(JOBS) --target pithd pith
 

@@ -13,7 +13,7 @@ build_packages=(build-essential cmake ninja-build pkg-config
     libjemalloc-dev libdnnl-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev
     libcmocka-dev)
 test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf
-    protobuf-compiler-grpc golang-go)
+    protobuf-compiler-grpc)
 cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
     nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85 nvidia-cublas==13.1.0.3
     nvidia-nccl-cu13 nvidia-cuda-cuobjdump==13.0.85)
@@ -22,7 +22,6 @@ missing_packages() {
     local name
     for name in "$@"; do
         case $name in
-        golang-go) command -v go >/dev/null && continue ;;
         python3) command -v python3 >/dev/null && continue ;;
         cmake) command -v cmake >/dev/null && continue ;;
         libclang-rt-dev) name=libclang-rt-14-dev ; apt-cache show "$name" >/dev/null 2>&1 || name=libclang-rt-dev ;;
@@ -44,9 +43,15 @@ install_packages() {
         "${missing[@]}" >/dev/null
 }
 
-# go_tool NAME MODULE@VERSION
+# go_tool NAME MODULE@VERSION: without a Go that is new enough the tests that need it are skipped.
 go_tool() {
     [ -x "$tools/bin/$1" ] && return
+    local minor
+    minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    if [ "${minor:-0}" -lt 24 ]; then
+        echo "bootstrap: no Go 1.24 or later: tests with $1 will be skipped"
+        return
+    fi
     echo "bootstrap: building $1"
     GOBIN=$tools/bin GOFLAGS=-mod=mod go install "$2"
 }

@@ -2,7 +2,9 @@
  *
  * driver MODEL_DIR THREADS DTYPE ISA TOKENS_MAX: opens the model, prints one line about the
  * device, then answers each line of standard input with one line:
- *   run N        seconds of one forward over one text of N tokens
+ *   run N        seconds of one forward over one text of N tokens (ids as in
+ *                tests/golden/encoder/make_goldens.py)
+ *   sum N        the sum of that text's scores, to see that both sides computed the same
  *   peak         GFLOP/s of the f32 and of the bf16 multiply-add peak
  *   ops          seconds per operation since the last time
  *   hwm          peak resident memory, kB */
@@ -25,6 +27,10 @@ typedef struct driver {
     float *score;
 } driver;
 
+static uint32_t number(const char *text) {
+    return (uint32_t)strtoul(text, NULL, 10);
+}
+
 static double now(void) {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
@@ -33,7 +39,7 @@ static double now(void) {
 
 static pith_status open_driver(driver *d, char **args, pith_err *err) {
     pith_device_opts opts = {
-        .device = "cpu", .dtype = args[3], .isa = args[4], .n_threads = (uint32_t)atoi(args[2])};
+        .device = "cpu", .dtype = args[3], .isa = args[4], .n_threads = number(args[2])};
     pith_status status = pith_model_config_read(&d->config, args[1], err);
     if (status == PITH_OK) {
         status = pith_checkpoint_open(&d->checkpoint, args[1], &d->config, err);
@@ -44,14 +50,14 @@ static pith_status open_driver(driver *d, char **args, pith_err *err) {
     if (status == PITH_OK) {
         pith_encoder_opts encoder = {.ops = bench_timed_ops(d->device.ops),
                                      .ctx = d->device.ctx,
-                                     .tokens_max = (uint32_t)atoi(args[5])};
+                                     .tokens_max = number(args[5])};
         status = pith_encoder_open(&d->encoder, &d->config, d->checkpoint, &encoder, err);
     }
-    size_t tokens = (size_t)atoi(args[5]);
+    size_t tokens = number(args[5]);
     d->ids = malloc(tokens * sizeof *d->ids);
     d->score = malloc(tokens * sizeof *d->score);
     for (uint32_t i = 0; status == PITH_OK && i < tokens; i++) {
-        d->ids[i] = (uint32_t)(i * 2654435761u) % d->config.vocab_size;
+        d->ids[i] = ((i * 2654435761u + 12345u) >> 8) % d->config.vocab_size;
     }
     return status;
 }
@@ -72,7 +78,7 @@ static long peak_memory_kb(void) {
     FILE *file = fopen("/proc/self/status", "r");
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
         if (strncmp(line, "VmHWM:", 6) == 0) {
-            kb = atol(line + 6);
+            kb = (long)number(line + 6);
         }
     }
     if (file != NULL) {
@@ -85,8 +91,15 @@ static pith_status answer(driver *d, const char *line, pith_err *err) {
     double seconds;
     pith_status status = PITH_OK;
     if (strncmp(line, "run ", 4) == 0) {
-        status = run(d, (uint32_t)atoi(line + 4), &seconds, err);
+        status = run(d, number(line + 4), &seconds, err);
         printf("%.9f\n", seconds);
+    } else if (strncmp(line, "sum ", 4) == 0) {
+        double sum = 0.0;
+        status = run(d, number(line + 4), &seconds, err);
+        for (uint32_t i = 0; i < number(line + 4); i++) {
+            sum += d->score[i];
+        }
+        printf("%.6f\n", sum);
     } else if (strncmp(line, "peak", 4) == 0) {
         printf("%.2f %.2f\n", bench_peak_f32(d->device.n_threads),
                bench_peak_bf16(d->device.n_threads));

@@ -80,7 +80,8 @@ pith_status pith_document_prepare(pith_document *doc, const pith_tokenizer *toke
                               .n_tok = list->len,
                               .pretok = pith_tokenizer_pretok(tokenizer),
                               .mode = kompress ? PITH_WORDS_SPLIT : opts->word_mode,
-                              .whole_words = kompress};
+                              .unit_tokens_max =
+                                  kompress ? UINT32_MAX : pith_windows_limits(opts).unit_tokens};
     status = pith_units_make(doc, &units, token_units, arena, err);
     if (status != PITH_OK) {
         return status;

@@ -72,9 +72,10 @@ typedef struct pith_document_opts {
 enum {
     PITH_UNIT_TOKENS_MAX = 64,  /* a longer word is cut at pre-token boundaries */
     PITH_SPACE_TOKENS_MAX = 16, /* tokens of one run of white space that the model is shown */
-    /* A window can always end and begin at a unit when it has room for its two halos, the two
-     * specials, and twice the longest way from one unit's start to the next. */
-    PITH_WINDOW_SLACK_TOKENS = 2 + 2 * (PITH_UNIT_TOKENS_MAX + PITH_SPACE_TOKENS_MAX) + 1,
+    /* What window_tokens needs beside its two halos: the two specials, and twice a way of 8 tokens
+     * from one unit's start to the next, less one; a window can then always end and begin at a
+     * unit. Under twice the 80 tokens of the two limits above the limits shrink to what fits. */
+    PITH_WINDOW_SLACK_TOKENS = 17,
     PITH_KOMPRESS_WORDS_MIN = 64,      /* fewer pass through: headroom-ai's min_input_words */
     PITH_KOMPRESS_CHUNK_WORDS = 350,   /* its chunk_words */
     PITH_KOMPRESS_WINDOW_TOKENS = 512, /* its truncation, [CLS] and [SEP] included */

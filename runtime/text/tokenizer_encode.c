@@ -22,7 +22,9 @@ _Static_assert(sizeof(cache_slot) == 64, "a slot is a cache line");
 
 enum {
     CACHE_WAYS = 2,
-    CACHE_SETS = 1 << 14 /* 2 MiB: a quarter more hits on English than half of it */
+    /* 2 MiB. On bench/tokenizer's English (8,206 distinct pre-tokens) a tenth faster than half of
+     * it, and no slower than twice as much. */
+    CACHE_SETS = 1 << 14
 };
 
 struct pith_tokenizer_scratch {

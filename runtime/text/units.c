@@ -67,11 +67,12 @@ static void mark_cuts(const maker *m, const word_tokens *w) {
 /* The end of the piece that starts at token `first`: the last pre-token boundary within the
  * limit, else the last character boundary within it, else the first one after it. */
 static size_t piece_end(const maker *m, size_t first, size_t last) {
-    if (last - first <= PITH_UNIT_TOKENS_MAX) {
+    size_t most = m->source->unit_tokens_max;
+    if (last - first <= most) {
         return last;
     }
     size_t character = 0;
-    for (size_t i = first + PITH_UNIT_TOKENS_MAX; i > first; i--) {
+    for (size_t i = first + most; i > first; i--) {
         if (m->cuts[i] == CUT_PRETOKEN) {
             return i;
         }
@@ -82,7 +83,7 @@ static size_t piece_end(const maker *m, size_t first, size_t last) {
     if (character > 0) {
         return character;
     }
-    size_t i = first + PITH_UNIT_TOKENS_MAX + 1;
+    size_t i = first + most + 1;
     while (i < last && m->cuts[i] == CUT_NONE) {
         i++;
     }
@@ -90,7 +91,7 @@ static size_t piece_end(const maker *m, size_t first, size_t last) {
 }
 
 static void make_word(maker *m, const word_tokens *w) {
-    if (m->source->whole_words || w->last - w->first <= PITH_UNIT_TOKENS_MAX) {
+    if (w->last - w->first <= m->source->unit_tokens_max) {
         emit(m, w, w->start, w->end, w->first, w->last);
         return;
     }

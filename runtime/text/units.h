@@ -12,8 +12,8 @@ typedef struct pith_unit_source {
     const pith_token *tokens; /* [n_tok] */
     size_t n_tok;
     pith_pretok_kind pretok;
-    pith_word_mode mode; /* SPLIT: each word was tokenized alone */
-    bool whole_words;    /* never cut a word */
+    pith_word_mode mode;      /* SPLIT: each word was tokenized alone */
+    uint32_t unit_tokens_max; /* of a unit; UINT32_MAX: never cut a word */
 } pith_unit_source;
 
 /* Fills doc->units, n_units, n_words and n_lines. token_units: [n_tok], gets the unit of each

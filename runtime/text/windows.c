@@ -1,11 +1,23 @@
 #include "runtime/text/windows.h"
 
+pith_shown_limits pith_windows_limits(const pith_document_opts *opts) {
+    /* Unit starts are at most `way` tokens apart. A window of `room` tokens ends within `way` of
+     * its room, and the next begins within `way` of two halos before that: it begins later than the
+     * one at hand when room >= 2 * way + 2 * halo - 1. */
+    uint32_t room = opts->window_tokens - 2;
+    uint32_t way = (room + 1 - 2 * opts->halo_tokens) / 2;
+    uint32_t space = way / 5 < PITH_SPACE_TOKENS_MAX ? way / 5 : PITH_SPACE_TOKENS_MAX;
+    uint32_t unit = way - space < PITH_UNIT_TOKENS_MAX ? way - space : PITH_UNIT_TOKENS_MAX;
+    return (pith_shown_limits){.unit_tokens = unit, .space_tokens = space};
+}
+
 /* The tokens that the model is shown, without the tail of long white space. */
 typedef struct shown {
     uint32_t *ids;   /* [n] */
     uint32_t *units; /* [n] */
     uint32_t *first; /* [n_units + 1] index of each unit's first token; then n */
     uint32_t n;
+    pith_shown_limits limits;
 } shown;
 
 static pith_status no_memory(const pith_document *doc, pith_err *err) {
@@ -27,7 +39,7 @@ static bool collect_shown(shown *out, const pith_document *doc, const pith_windo
         uint32_t unit = source->token_units[i];
         run = unit == before && i > 0 ? run + 1 : 1;
         before = unit;
-        if (run > (unit == PITH_UNIT_NONE ? PITH_SPACE_TOKENS_MAX : PITH_UNIT_TOKENS_MAX)) {
+        if (run > (unit == PITH_UNIT_NONE ? out->limits.space_tokens : out->limits.unit_tokens)) {
             continue;
         }
         while (unit != PITH_UNIT_NONE && filled <= unit) {
@@ -105,7 +117,8 @@ static uint32_t owned_end(const cutter *c, const pith_unit *units, uint32_t unit
     for (; unit < c->n_units; unit++) {
         uint64_t a = c->shown->first[unit];
         uint32_t n = units[unit].n_tok;
-        uint64_t b = a + (n < PITH_UNIT_TOKENS_MAX ? n : PITH_UNIT_TOKENS_MAX);
+        uint32_t most = c->shown->limits.unit_tokens;
+        uint64_t b = a + (n < most ? n : most);
         if (a + b > (uint64_t)c->end + c->next) {
             break;
         }
@@ -129,7 +142,7 @@ static pith_status alloc_ids(pith_document *doc, size_t n_windows, size_t n_ids,
 pith_status pith_windows_faithful(pith_document *doc, const pith_document_opts *opts,
                                   const pith_window_source *source, pith_arena *arena,
                                   pith_err *err) {
-    shown s = {0};
+    shown s = {.limits = pith_windows_limits(opts)};
     if (doc->n_units == 0) {
         return PITH_OK;
     }

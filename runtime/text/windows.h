@@ -4,6 +4,16 @@
 
 #include "runtime/text/document.h"
 
+/* How many tokens of one unit and of one run of white space the model is shown: at most
+ * PITH_UNIT_TOKENS_MAX and PITH_SPACE_TOKENS_MAX, less where windows are small. */
+typedef struct pith_shown_limits {
+    uint32_t unit_tokens;
+    uint32_t space_tokens;
+} pith_shown_limits;
+
+/* opts: window_tokens is at least 2 * halo_tokens + PITH_WINDOW_SLACK_TOKENS. */
+pith_shown_limits pith_windows_limits(const pith_document_opts *opts);
+
 /* The document's tokens, in text order, and the unit of each. */
 typedef struct pith_window_source {
     const pith_token *tokens;    /* [n_tok] */

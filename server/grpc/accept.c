@@ -98,6 +98,7 @@ static void forget_fd(pith_accept *a, connection *c) {
 
 /* Frees the slot; closes what is ours. Mutex held. */
 static void drop_locked(pith_accept *a, connection *c) {
+    fprintf(stderr, "DBG drop slot %ld fd %d watch %d handed %d map %u\n", (long)(c-a->connections), c->fd, c->watch, c->handed, c->fd>=0?a->by_fd[c->fd]:99);
     int ours = c->handed ? c->watch : c->fd;
     forget_fd(a, c);
     if (ours >= 0) {
@@ -134,6 +135,7 @@ static connection *claim(pith_accept *a, int fd) {
             forget_fd(a, &a->connections[a->by_fd[fd] - 1]);
         }
         uint32_t slot = a->free_head - 1;
+        fprintf(stderr, "DBG claim slot %u fd %d old %u\n", slot, fd, a->by_fd[fd]);
         c = &a->connections[slot];
         a->free_head = c->next_free;
         a->by_fd[fd] = slot + 1;
@@ -280,6 +282,15 @@ static void *accept_loop(void *arg) {
     }
 }
 
+/* Resets the connection and throws away what lies in its queues. A shutdown(2) would leave the core
+ * to read on for as long as the peer keeps the receive queue filled. */
+static void cut(const connection *c) {
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    if (connect(c->watch, &nowhere, sizeof nowhere) != 0) {
+        (void)shutdown(c->watch, SHUT_RDWR);
+    }
+}
+
 void pith_accept_abandoned(pith_accept *a, const char *peer) {
     int fd;
     if (sscanf(peer, "fd:%d", &fd) != 1 || fd < 0 || fd >= FDS_MAX) {
@@ -294,7 +305,8 @@ void pith_accept_abandoned(pith_accept *a, const char *peer) {
         c->refilled_ns = now;
         c->tokens -= 1;
         if (c->tokens < 0 && c->handed) {
-            (void)shutdown(c->watch, SHUT_RDWR);
+            cut(c);
+            fprintf(stderr, "DBG cut fd %d watch %d errno %d\n", fd, c->watch, errno);
             a->stats.cut++;
             c->tokens = 0;
         }

@@ -405,6 +405,18 @@ static void on_message(pith_tag *tag, bool ok) {
 
 /* --- end and arrival ---------------------------------------------------------------------- */
 
+/* Counts a cancelled call against its connection. Without a message it counts even when an answer
+ * went out: a reset looks like a missing message first. */
+static void note_abandoned(pith_call *call, bool answered) {
+    int64_t now = pith_clock_now(&pith_clock_system);
+    bool young = !answered && now - call->arrived_ns < ABANDON_AGE_NS;
+    if (now < call->deadline_ns && (young || !call->delivered)) {
+        char *peer = grpc_call_get_peer(call->core);
+        pith_accept_abandoned(call->transport->accept, peer);
+        gpr_free(peer);
+    }
+}
+
 /* The only notice of a cancelled call; also the end of every other. */
 static void on_close(pith_tag *tag, bool ok) {
     (void)ok;
@@ -419,14 +431,8 @@ static void on_close(pith_tag *tag, bool ok) {
             if (call->entry->method->on_cancel != NULL) {
                 call->entry->method->on_cancel(call);
             }
-            int64_t now = pith_clock_now(&pith_clock_system);
-            bool young = !call->delivered || now - call->arrived_ns < ABANDON_AGE_NS;
-            if (young && now < call->deadline_ns) {
-                char *peer = grpc_call_get_peer(call->core);
-                pith_accept_abandoned(call->transport->accept, peer);
-                gpr_free(peer);
-            }
         }
+        note_abandoned(call, answered);
     }
     if (call->counted) {
         /* Not when it is freed: dead calls of a flood must not lock others out. */
@@ -466,6 +472,7 @@ static const pith_method_entry *find_method(const pith_transport *t, grpc_slice 
 /* Reads the first message, or refuses the call. */
 static void admit(pith_call *call) {
     pith_transport *t = call->transport;
+    call->delivered = true; /* a call that is refused here was not abandoned */
     if (call->entry == &unknown_entry) {
         fail_simple(call, PITH_UNSUPPORTED, "unknown method");
         return;
@@ -481,6 +488,7 @@ static void admit(pith_call *call) {
             return;
         }
     }
+    call->delivered = false;
     (void)pthread_mutex_lock(&call->mutex);
     start_read(call);
     (void)pthread_mutex_unlock(&call->mutex);

@@ -3,6 +3,7 @@
 
 Usage: make.py FOLDER-WITH-VOCABULARIES   (FOLDER/{modernbert,qwen2.5}/tokenizer.json)
 
+Reads models/pith-mini/tokenizer.json too: run it again when that file changes.
 Writes beside itself:
   strings.gz         u32 count; then for each string u32 length in bytes and its UTF-8
   small-*.json       two small vocabularies trained here: one with every added-token flag and the
@@ -23,6 +24,7 @@ import tokenizers
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
 HERE = pathlib.Path(__file__).resolve().parent
+MODEL = HERE.parents[2] / "models" / "pith-mini"
 N_STRINGS = 20600
 N_SMALL = 5000
 RNG = random.Random(20261121)
@@ -238,6 +240,7 @@ def main():
         struct.pack("<I", len(b)) + b for b in blobs))
     for name in ("modernbert", "qwen2.5"):
         save_ids(name, Tokenizer.from_file(str(folder / name / "tokenizer.json")), strings)
+    save_ids("pith-mini", Tokenizer.from_file(str(MODEL / "tokenizer.json")), strings)
     qwen = Tokenizer.from_file(str(folder / "qwen2.5" / "tokenizer.json"))
     for name, tok in small_vocabularies(qwen, strings):
         # Through the file, as our side sees it.

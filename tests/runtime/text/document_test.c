@@ -57,7 +57,7 @@ static void check_invariants(const pith_document *doc, const pith_document_opts 
     for (uint32_t u = 0; u < doc->n_units; u++) {
         const pith_unit *unit = &doc->units[u];
         assert_true(unit->start < unit->end && unit->end <= doc->len);
-        assert_true(unit->n_tok <= PITH_UNIT_TOKENS_MAX);
+        assert_true(unit->n_tok <= PITH_UNIT_TOKENS_MAX && unit->n_tok <= opts->window_tokens);
         if (u > 0) {
             const pith_unit *before = &doc->units[u - 1];
             bool same = before->word == unit->word;
@@ -263,7 +263,7 @@ static void units_and_windows_tile_any_text_under_any_options(void **state) {
         pith_document_opts opts = defaults;
         opts.word_mode = n % 2 == 0 ? PITH_WORDS_RAW : PITH_WORDS_SPLIT;
         opts.halo_tokens = (uint32_t)n % 33;
-        opts.window_tokens = 2 * opts.halo_tokens + PITH_WINDOW_SLACK_TOKENS + (uint32_t)n % 7;
+        opts.window_tokens = 2 * opts.halo_tokens + PITH_WINDOW_SLACK_TOKENS + (uint32_t)n % 200;
         pith_document doc = prepare(text, len, &opts);
         check_invariants(&doc, &opts);
     }

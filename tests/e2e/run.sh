@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Real programs and real clients against the release build: the command line, Python grpcio, grpcurl,
+# ghz. Every check prints "ok NAME", "not ok NAME" or "skip NAME".
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+bin=build/release
+python=/usr/bin/python3 # Debian's, which has Debian's grpcio
+[ -x "$python" ] || python=python3
+failed=0
+
+"$python" tests/e2e/cli.py --bin "$bin" || failed=1
+for script in tests/e2e/*_test.py; do
+    "$python" "$script" --pithd "$bin/pithd" --protoset "$bin/gen/pith.protoset"
+    case $? in 0 | 77) ;; *) failed=1 ;; esac
+done
+
+log=$(mktemp)
+"$bin/pithd" --listen 127.0.0.1:0 2>"$log" &
+server=$!
+trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -f "$log"' EXIT
+for _ in $(seq 100); do
+    addr=$(sed -n 's/.*listening on \([^ ]*\).*/\1/p' "$log")
+    [ -n "$addr" ] && break
+    sleep 0.1
+done
+PATH=$PWD/build/tools/bin:$PATH tests/e2e/clients.sh "$addr" || failed=1
+exit $failed
