@@ -122,10 +122,21 @@ static void score_tile(const pk_attn_task *task, const attn_scratch *s, const at
     const float *q[PK_MR];
     tile_rows(q, part_of(task, at->query, 0), 3 * task->heads * task->head_dim, 0, at->rows);
     const vf none = v_set1(-INFINITY);
+    /* Keys that every row of the tile sees, relative to the chunk: no selection needed. */
+    size_t last = at->query + at->rows - 1;
+    size_t seen_begin = larger(first_key(task, last), at->c0) - at->c0;
+    size_t seen_end = larger(smaller(end_key(task, at->query), at->c0 + at->end), at->c0) - at->c0;
     for (size_t j = at->begin; j < at->end; j += KEYS) {
         tile t;
         tile_zero(&t);
         tile_f32(&t, q, s->keys + j * task->head_dim, KEYS, task->head_dim);
+        if (j >= seen_begin && j + KEYS <= seen_end) {
+            for (size_t r = 0; r < at->rows; r++) {
+                v_store(s->scores + r * PK_ATTN_CHUNK + j, t.at[r][0]);
+                v_store(s->scores + r * PK_ATTN_CHUNK + j + VW, t.at[r][1]);
+            }
+            continue;
+        }
         for (size_t r = 0; r < at->rows; r++) {
             size_t i = at->query + r;
             /* Sequences are shorter than 2^30, so the differences fit an int. */

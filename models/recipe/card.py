@@ -78,9 +78,7 @@ def domain_table(figures, thresholds):
 def beside_n(scorers):
     """How the model stands beside the n-gram labeller alone, in words that follow the figures."""
     mini, ngram = scorers["pith-mini"], scorers["n-gram N"]
-    return ", ".join(
-        f"{key} is {mini[key]:.3f} against {ngram[key]:.3f} of N alone" for key in ("m25", "m50")
-    )
+    return ", ".join(f"{key} is {mini[key]:.3f} against {ngram[key]:.3f}" for key in ("m25", "m50"))
 
 
 def provenance(kinds):
@@ -106,11 +104,12 @@ made and how to make it again.
 
 - A **first model**: {tokens_m:.2f} M training tokens ({steps} steps, {epochs} passes over
   {train_tokens_m:.2f} M tokens).
-- Trained on **English tool text**: manuals, code, logs, listings, traces, JSON, patches. It never
-  saw other languages, chat or books.
+- Trained on **English tool text**: manuals, code, logs, listings, traces, JSON, patches. Other
+  languages, chat and books are absent or accidental.
 - It **does not beat its labeller**. The labels N + R and the rules R, run directly, do better in
-  the means below; {beside_n}. It is here because it is an encoder: it
-  reads a window in one pass, without counting tables, and it runs in the engine.
+  both means below. Beside N alone {beside_n}. It is
+  here because it is an encoder: it reads a window in one pass, without counting tables, and it
+  runs in the engine.
 - N and R were also the teachers and the measures types and rare resemble R, so the table flatters
   R. One seed: treat differences under about .02 as noise.
 - Whole line templates survive badly under every scorer (lines): decisions about whole lines want

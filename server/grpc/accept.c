@@ -7,8 +7,8 @@
 #include <fcntl.h>
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -48,7 +48,8 @@ typedef struct connection {
     int watch; /* dup of fd, -1 before hand-over */
     int64_t born_ns;
     int64_t refilled_ns;
-    double tokens; /* abandoned calls still allowed */
+    double tokens;           /* abandoned calls still allowed */
+    uint64_t bytes_received; /* when pith_accept_cut_busiest looked last */
 } connection;
 
 struct pith_accept {
@@ -63,6 +64,7 @@ struct pith_accept {
     grpc_server *server;
     grpc_server_credentials *credentials;
     uint32_t connections_max;
+    pith_stay stay;
 
     pthread_mutex_t mutex;   /* guards everything below */
     connection *connections; /* [connections_max] */
@@ -98,7 +100,6 @@ static void forget_fd(pith_accept *a, connection *c) {
 
 /* Frees the slot; closes what is ours. Mutex held. */
 static void drop_locked(pith_accept *a, connection *c) {
-    fprintf(stderr, "DBG drop slot %ld fd %d watch %d handed %d map %u\n", (long)(c-a->connections), c->fd, c->watch, c->handed, c->fd>=0?a->by_fd[c->fd]:99);
     int ours = c->handed ? c->watch : c->fd;
     forget_fd(a, c);
     if (ours >= 0) {
@@ -135,7 +136,6 @@ static connection *claim(pith_accept *a, int fd) {
             forget_fd(a, &a->connections[a->by_fd[fd] - 1]);
         }
         uint32_t slot = a->free_head - 1;
-        fprintf(stderr, "DBG claim slot %u fd %d old %u\n", slot, fd, a->by_fd[fd]);
         c = &a->connections[slot];
         a->free_head = c->next_free;
         a->by_fd[fd] = slot + 1;
@@ -184,7 +184,9 @@ static void hand_over(pith_accept *a, connection *c) {
     c->watch = watch;
     c->handed = true;
     (void)pthread_mutex_unlock(&a->mutex);
+    pith_stay_begin(&a->stay);
     grpc_server_add_channel_from_fd(a->server, fd, a->credentials);
+    pith_stay_end(&a->stay);
 }
 
 /* Is the preface there, wrong, or still on its way? */
@@ -306,12 +308,45 @@ void pith_accept_abandoned(pith_accept *a, const char *peer) {
         c->tokens -= 1;
         if (c->tokens < 0 && c->handed) {
             cut(c);
-            fprintf(stderr, "DBG cut fd %d watch %d errno %d\n", fd, c->watch, errno);
             a->stats.cut++;
             c->tokens = 0;
         }
     }
     (void)pthread_mutex_unlock(&a->mutex);
+}
+
+const pith_stay *pith_accept_stay(const pith_accept *a) {
+    return &a->stay;
+}
+
+static uint64_t bytes_received(const connection *c) {
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    int rc = getsockopt(c->watch, IPPROTO_TCP, TCP_INFO, &info, &len);
+    return rc == 0 ? info.tcpi_bytes_received : c->bytes_received;
+}
+
+bool pith_accept_cut_busiest(pith_accept *a, uint64_t bytes_min) {
+    connection *busiest = NULL;
+    uint64_t most = 0;
+    (void)pthread_mutex_lock(&a->mutex);
+    for (uint32_t i = 0; i < a->connections_max; i++) {
+        connection *c = &a->connections[i];
+        if (c->used && c->handed) {
+            uint64_t received = bytes_received(c);
+            uint64_t grown = received - c->bytes_received;
+            c->bytes_received = received;
+            busiest = grown > most ? c : busiest;
+            most = grown > most ? grown : most;
+        }
+    }
+    bool found = busiest != NULL && most >= bytes_min;
+    if (found) {
+        cut(busiest);
+        a->stats.cut++;
+    }
+    (void)pthread_mutex_unlock(&a->mutex);
+    return found;
 }
 
 void pith_accept_read_stats(pith_accept *a, pith_accept_stats *stats) {

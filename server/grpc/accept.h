@@ -11,11 +11,21 @@
 #include "runtime/base/status.h"
 
 #include <grpc/grpc.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct pith_accept pith_accept;
 
 enum { PITH_LISTEN_TEXT_BYTES = 80 }; /* "[" 45 bytes of IPv6 and 16 of scope "]:65535" */
+
+/* A thread's stay inside the core: pith_stay_begin before the call, pith_stay_end after. */
+typedef struct pith_stay {
+    atomic_int_fast64_t since_ns; /* 0: outside */
+} pith_stay;
+
+void pith_stay_begin(pith_stay *stay);
+void pith_stay_end(pith_stay *stay);
 
 typedef struct pith_accept_stats {
     uint64_t open;
@@ -37,6 +47,13 @@ const char *pith_accept_address(const pith_accept *accept);
 
 /* A call of `peer` ended before its answer, shortly after it began. Any thread. */
 void pith_accept_abandoned(pith_accept *accept, const char *peer);
+/* The accept thread's stay: handing a socket over lets the core read it there. Any thread. */
+const pith_stay *pith_accept_stay(const pith_accept *accept);
+
+/* Cuts the connection that received the most bytes since the last call, when those are at least
+ * `bytes_min`; false when none did. Any thread. */
+bool pith_accept_cut_busiest(pith_accept *accept, uint64_t bytes_min);
+
 void pith_accept_read_stats(pith_accept *accept, pith_accept_stats *stats);
 
 #endif

@@ -5,10 +5,11 @@
  *   drain -> no new calls, open ones end; then
  *   close -> waits for the last answers of the engine, frees
  *
- * Owns its sockets and two threads ("pith-accept", "pith-grpc"); borrows the engine, which must
- * stay open until close has returned, or be closed before it (its last answers are then out). Calls
- * of this API come from one thread, but for hurry and read_stats. Signals are main's: block them
- * before open, so that the core's threads inherit the mask, and ignore SIGPIPE. No fork after open.
+ * Owns its sockets and three threads ("pith-accept", "pith-grpc", "pith-watchdog"); borrows the
+ * engine, which must stay open until close has returned, or be closed before it (its last answers
+ * are then out). Calls of this API come from one thread, but for hurry and read_stats. Signals are
+ * main's: block them before open, so that the core's threads inherit the mask, and ignore SIGPIPE.
+ * No fork after open.
  */
 #ifndef PITH_SERVER_GRPC_SERVER_H
 #define PITH_SERVER_GRPC_SERVER_H

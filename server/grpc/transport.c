@@ -17,6 +17,7 @@ enum {
      * each arrival posts a new one first: this covers the calls between two turns of the poller. */
     ARMED = 64,
     TICK_MS = 500,
+    STAY_MS_MAX = 2000, /* in the core, where TICK_MS is the longest wait that is asked for */
     /* With no call open for this long a drain waits only for connections in their handshake. */
     QUIET_MS = 500,
     STEP_MS = 50,
@@ -83,7 +84,9 @@ static void *poll_loop(void *arg) {
     for (;;) {
         gpr_timespec until =
             gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
+        pith_stay_begin(&t->poller_stay);
         grpc_event event = grpc_completion_queue_next(t->queue, until, NULL);
+        pith_stay_end(&t->poller_stay);
         if (event.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;
         }
@@ -194,7 +197,12 @@ pith_status pith_transport_start(pith_transport *t, pith_err *err) {
             return status;
         }
     }
-    return pith_accept_start(t->accept, t->server, err);
+    pith_status status = pith_accept_start(t->accept, t->server, err);
+    if (status == PITH_OK) {
+        status =
+            pith_watchdog_open(&t->watchdog, t->accept, &t->poller_stay, STAY_MS_MAX * MS_NS, err);
+    }
+    return status;
 }
 
 uint16_t pith_transport_port(const pith_transport *t) {
@@ -343,6 +351,7 @@ void pith_transport_close(pith_transport *t) {
     if (t->started) {
         (void)pthread_join(t->poller, NULL);
     }
+    pith_watchdog_close(t->watchdog);
     if (t->server != NULL) {
         grpc_server_destroy(t->server);
     }

@@ -1,10 +1,10 @@
 /* The gRPC C core as a server: one completion queue, one poller thread, our own accept loop.
  *
- * Owns the listening socket, the core's server and queue, the poller and the accept thread, and the
- * list of calls. Open, start, stop, drain and close: one thread, in this order. All methods are
- * generic: a call is seen at its headers, so a flood of calls that never send a message costs
- * nothing per message, and unknown methods are answered. Only identity compression is accepted
- * (the core inflates before it checks the size).
+ * Owns the listening socket, the core's server and queue, the threads "pith-grpc" (poller),
+ * "pith-accept" and "pith-watchdog", and the list of calls. Open, start, stop, drain and close: one
+ * thread, in this order. All methods are generic: a call is seen at its headers, so a flood of
+ * calls that never send a message costs nothing per message, and unknown methods are answered. Only
+ * identity compression is accepted (the core inflates before it checks the size).
  *
  * Plain text only: the accept loop hands sockets to the core, which can do that without TLS alone.
  * For TLS, put a proxy in front. */

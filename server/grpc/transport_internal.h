@@ -4,6 +4,7 @@
 
 #include "server/grpc/accept.h"
 #include "server/grpc/transport.h"
+#include "server/grpc/watchdog.h"
 
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
@@ -31,6 +32,8 @@ struct pith_transport {
     grpc_resource_quota *quota;
     grpc_completion_queue *queue;
     pthread_t poller;
+    pith_stay poller_stay;
+    pith_watchdog *watchdog;
     bool started;
     bool drained;
     pith_tag shutdown_tag;

@@ -4,7 +4,7 @@
 #include "tests/runtime/decide/fixture.h"
 #include "tests/runtime/decide/generate.h"
 
-enum { TEXT_BYTES_MAX = 1 << 16, N_TEXTS = 1500, LINES_MAX = 1 << 13 };
+enum { TEXT_BYTES_MAX = 1 << 16, N_TEXTS = 900, LINES_MAX = 1 << 13 };
 
 static fixture f;
 static char text[TEXT_BYTES_MAX];
@@ -204,6 +204,30 @@ static void max_tokens_is_exact(void **state) {
     assert_true(n_missed > 20 && n_missed < N_TEXTS / 2);
 }
 
+static void an_output_that_fits_its_budget_passes_through_unchanged(void **state) {
+    uint32_t n_again = 0;
+    for (uint32_t n = 0; n < N_TEXTS; n += 3) {
+        fixture_rule rule;
+        pith_compress_request request = make_request(n, &rule);
+        request.budget = PITH_BUDGET_MAX_TOKENS;
+        request.budget_value = 1 + (n * 37) % 400;
+        run(&request, &rule);
+        if (f.result.budget_missed || f.result.passthrough != PITH_PASS_NONE) {
+            continue;
+        }
+        char *output = malloc(f.result.text_len);
+        assert_non_null(output);
+        memcpy(output, f.result.text, f.result.text_len);
+        request.text = output;
+        request.text_len = f.result.text_len;
+        fixture_compress(&f, &request, &rule);
+        assert_int_equal(f.result.passthrough, PITH_PASS_NOTHING_DROPPED);
+        free(output);
+        n_again++;
+    }
+    assert_true(n_again > 50);
+}
+
 static void a_threshold_keeps_what_is_above_it_and_nothing_else(void **state) {
     for (uint32_t n = 0; n < N_TEXTS; n++) {
         fixture_rule rule;
@@ -232,6 +256,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ratio_is_exact),
         cmocka_unit_test(max_tokens_is_exact),
+        cmocka_unit_test(an_output_that_fits_its_budget_passes_through_unchanged),
         cmocka_unit_test(a_threshold_keeps_what_is_above_it_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

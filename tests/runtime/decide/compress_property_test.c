@@ -3,7 +3,7 @@
 #include "tests/runtime/decide/fixture.h"
 #include "tests/runtime/decide/generate.h"
 
-enum { TEXT_BYTES_MAX = 1 << 16, N_TEXTS = 1000 };
+enum { TEXT_BYTES_MAX = 1 << 16, N_TEXTS = 600 };
 
 static fixture f;
 static char text[TEXT_BYTES_MAX];

@@ -1,0 +1,107 @@
+#include "server/grpc/watchdog.h"
+
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PERIOD_MS = 250,
+    /* Of one connection in one period. The core parses hostile frames at some MB/s at least; an
+     * honest upload at this rate does not hold the core for longer than its flow control window. */
+    BUSY_BYTES_MIN = 64 * 1024
+};
+
+#define MS_NS INT64_C(1000000)
+
+struct pith_watchdog {
+    pith_accept *accept;
+    const pith_stay *poller;
+    int64_t stay_ns_max;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool stop;
+};
+
+void pith_stay_begin(pith_stay *stay) {
+    atomic_store_explicit(&stay->since_ns, pith_clock_now(&pith_clock_system),
+                          memory_order_relaxed);
+}
+
+void pith_stay_end(pith_stay *stay) {
+    atomic_store_explicit(&stay->since_ns, 0, memory_order_relaxed);
+}
+
+static bool is_stuck(const pith_stay *stay, int64_t now, int64_t stay_ns_max) {
+    int64_t since = atomic_load_explicit(&stay->since_ns, memory_order_relaxed);
+    return since != 0 && now - since > stay_ns_max;
+}
+
+/* First sight of a stuck thread takes the byte counts, the next one cuts who sent most since. */
+static void *watch_loop(void *arg) {
+    pith_watchdog *w = arg;
+    bool counted = false;
+    (void)pthread_mutex_lock(&w->mutex);
+    while (!w->stop) {
+        int64_t now = pith_clock_now(&pith_clock_system);
+        int64_t until = now + PERIOD_MS * MS_NS;
+        struct timespec at = {.tv_sec = until / (1000 * MS_NS), .tv_nsec = until % (1000 * MS_NS)};
+        if (is_stuck(w->poller, now, w->stay_ns_max) ||
+            is_stuck(pith_accept_stay(w->accept), now, w->stay_ns_max)) {
+            if (pith_accept_cut_busiest(w->accept, counted ? BUSY_BYTES_MIN : UINT64_MAX)) {
+                pith_log(PITH_LOG_WARN, "grpc: cut a connection that kept the transport busy");
+            }
+            counted = true;
+        } else {
+            counted = false;
+        }
+        (void)pthread_cond_timedwait(&w->changed, &w->mutex, &at);
+    }
+    (void)pthread_mutex_unlock(&w->mutex);
+    return NULL;
+}
+
+pith_status pith_watchdog_open(pith_watchdog **watchdog, pith_accept *accept,
+                               const pith_stay *poller, int64_t stay_ns_max, pith_err *err) {
+    *watchdog = NULL;
+    pith_watchdog *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return pith_fail(err, PITH_NO_MEMORY, "no memory for the watchdog");
+    }
+    w->accept = accept;
+    w->poller = poller;
+    w->stay_ns_max = stay_ns_max;
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&w->mutex, NULL);
+    (void)pthread_cond_init(&w->changed, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    int rc = pthread_create(&w->thread, NULL, watch_loop, w);
+    if (rc != 0) {
+        (void)pthread_cond_destroy(&w->changed);
+        (void)pthread_mutex_destroy(&w->mutex);
+        free(w);
+        return pith_fail(err, PITH_IO, "cannot start the watchdog: %s", strerror(rc));
+    }
+    (void)pthread_setname_np(w->thread, "pith-watchdog");
+    *watchdog = w;
+    return PITH_OK;
+}
+
+void pith_watchdog_close(pith_watchdog *w) {
+    if (w == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&w->mutex);
+    w->stop = true;
+    (void)pthread_cond_signal(&w->changed);
+    (void)pthread_mutex_unlock(&w->mutex);
+    (void)pthread_join(w->thread, NULL);
+    (void)pthread_cond_destroy(&w->changed);
+    (void)pthread_mutex_destroy(&w->mutex);
+    free(w);
+}
