@@ -47,7 +47,7 @@ install_packages() {
 go_tool() {
     [ -x "$tools/bin/$1" ] && return
     local minor
-    minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    minor=$({ go env GOVERSION 2>/dev/null || true; } | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
     if [ "${minor:-0}" -lt 24 ]; then
         echo "bootstrap: no Go 1.24 or later: tests with $1 will be skipped"
         return
