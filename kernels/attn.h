@@ -4,8 +4,8 @@
  *
  * q arrives scaled. Keys are taken in chunks that start at multiples of PK_ATTN_CHUNK from the
  * sequence's start, ascending, with a running maximum and sum in f32 (`ref`: double, two passes).
- * Keys outside the window are deselected, never multiplied by zero; rows of other sequences are
- * never read.
+ * avx512bf16 rounds q, k, v and p to bf16 and sums products and p in f32. Scores outside the window
+ * are deselected; rows of other sequences are never read.
  * FLOPs 4 * head_dim per pair (i, j). Bytes: q and out once, k and v once per PK_ATTN_QUERIES. */
 #ifndef PK_ATTN_H
 #define PK_ATTN_H
@@ -28,7 +28,7 @@ typedef struct pk_attn_task {
     size_t len;
     size_t heads;
     size_t head;
-    size_t head_dim; /* at most PK_ATTN_HEAD_DIM_MAX */
+    size_t head_dim; /* even, at most PK_ATTN_HEAD_DIM_MAX */
     size_t window;   /* or PK_ATTN_GLOBAL */
     size_t q_begin;
     size_t q_end;
@@ -51,6 +51,6 @@ static inline size_t pk_attn_scratch_floats(size_t head_dim) {
 /* out [len, heads * head_dim] of out_dtype (f32, bf16), at the sequence's first row. */
 typedef void pk_attn_fn(void *out, pk_dtype out_dtype, const pk_attn_task *task);
 
-pk_attn_fn pk_attn_ref, pk_attn_avx2, pk_attn_avx512;
+pk_attn_fn pk_attn_ref, pk_attn_avx2, pk_attn_avx512, pk_attn_avx512bf16;
 
 #endif

@@ -1,4 +1,5 @@
-/* Body of kernels/attn.h for one ISA; included after its vec header. */
+/* Body of kernels/attn.h for one ISA; included after its vec header. With PK_NATIVE_BF16 both
+ * products have bf16 operands and f32 sums; everything between them is f32 either way. */
 #include "kernels/attn.h"
 #include "kernels/cpu/tile_body.h"
 
@@ -6,9 +7,16 @@
 
 enum { KEYS = 2 * VW }; /* keys of one panel of scores */
 
+#ifdef PK_NATIVE_BF16
+enum { PER_WORD = 2 }; /* operands in 32 bits */
+#else
+enum { PER_WORD = 1 };
+#endif
+
+/* Operands are handled as 32-bit words: one f32, or two bf16 that are neighbours along the sum. */
 typedef struct attn_scratch {
-    float *keys;   /* [PK_ATTN_CHUNK / KEYS][head_dim][KEYS] k, transposed by panel */
-    float *values; /* [PK_ATTN_CHUNK][padded], columns past head_dim zero */
+    float *keys;   /* [PK_ATTN_CHUNK / KEYS][head_dim / PER_WORD][KEYS] words of k by panel */
+    float *values; /* [PK_ATTN_CHUNK / PER_WORD][padded] words of v, columns past head_dim zero */
     float *sums;   /* [PK_ATTN_QUERIES][padded] running sum of p v */
     float *tops;   /* [PK_ATTN_QUERIES] running maximum */
     float *totals; /* [PK_ATTN_QUERIES] running sum of p */
@@ -70,33 +78,65 @@ static inline void transpose8(float *to, size_t to_stride, const float *from, si
     }
 }
 
+/* Stores `n` f32 as operands. */
+static inline void store_operands(float *words, const float *from, size_t n) {
+#ifdef PK_NATIVE_BF16
+    for (size_t d = 0; d < n; d += VW) {
+        size_t lanes = smaller(VW, n - d);
+        v_store_bf16_n((uint16_t *)words + d, v_load_n(from + d, lanes), lanes);
+    }
+#else
+    memcpy(words, from, n * sizeof *from);
+#endif
+}
+
 /* Packs keys [begin, end) of the chunk at c0; begin is a multiple of KEYS. Panel columns past
  * `end` are zero. */
 static void pack_keys(const pk_attn_task *task, const attn_scratch *s, size_t c0, size_t begin,
                       size_t end) {
-    size_t dim = task->head_dim;
-    size_t stride = 3 * task->heads * dim;
-    for (size_t j = begin; j < end; j += 8) {
-        float *to = s->keys + j / KEYS * KEYS * dim + j % KEYS;
+    size_t words = task->head_dim / PER_WORD;
+    float rows[8 * PK_ATTN_HEAD_DIM_MAX];
+    for (size_t j = begin; j < end || j % KEYS != 0; j += 8) {
+        float *to = s->keys + j / KEYS * KEYS * words + j % KEYS;
+        for (size_t lane = 0; lane < 8; lane++) {
+            if (j + lane < end) {
+                store_operands(rows + lane * words, part_of(task, c0 + j + lane, 1),
+                               task->head_dim);
+            } else {
+                memset(rows + lane * words, 0, words * sizeof *rows);
+            }
+        }
         size_t d = 0;
-        if (j + 8 <= end) {
-            const float *from = part_of(task, c0 + j, 1);
-            for (; d + 8 <= dim; d += 8) {
-                transpose8(to + d * KEYS, KEYS, from + d, stride);
-            }
+        for (; d + 8 <= words; d += 8) {
+            transpose8(to + d * KEYS, KEYS, rows + d, words);
         }
-        for (; d < dim; d++) {
+        for (; d < words; d++) {
             for (size_t lane = 0; lane < 8; lane++) {
-                to[d * KEYS + lane] = j + lane < end ? part_of(task, c0 + j + lane, 1)[d] : 0.0f;
+                to[d * KEYS + lane] = rows[lane * words + d];
             }
-        }
-    }
-    for (size_t j = (end + 7) / 8 * 8; j % KEYS != 0; j += 8) {
-        for (size_t d = 0; d < dim; d++) {
-            memset(s->keys + j / KEYS * KEYS * dim + j % KEYS + d * KEYS, 0, 8 * sizeof(float));
         }
     }
 }
+
+#ifdef PK_NATIVE_BF16
+
+/* Rows j and j + 1 share words; where j + 1 does not exist its half is zero. */
+static void pack_values(const pk_attn_task *task, const attn_scratch *s, size_t c0, size_t begin,
+                        size_t end) {
+    size_t dim = task->head_dim;
+    for (size_t j = begin; j < end; j += 2) {
+        float *to = s->values + j / 2 * s->padded;
+        const float *even = part_of(task, c0 + j, 2);
+        const float *odd = j + 1 < end ? part_of(task, c0 + j + 1, 2) : NULL;
+        for (size_t d = 0; d < s->padded; d += VW) {
+            size_t lanes = d < dim ? smaller(VW, dim - d) : 0;
+            v_store_pairs((uint16_t *)(to + d), v_load_n(even + d, lanes),
+                          odd != NULL ? v_load_n(odd + d, lanes) : v_zero());
+        }
+    }
+}
+
+#else
 
 static void pack_values(const pk_attn_task *task, const attn_scratch *s, size_t c0, size_t begin,
                         size_t end) {
@@ -108,6 +148,8 @@ static void pack_values(const pk_attn_task *task, const attn_scratch *s, size_t 
     }
 }
 
+#endif
+
 /* One tile of queries against part of a chunk; key numbers are relative to the chunk. */
 typedef struct attn_tile {
     size_t query; /* first row in the sequence */
@@ -118,9 +160,32 @@ typedef struct attn_tile {
     size_t end;
 } attn_tile;
 
+/* t += a b: a[r] rows of `words` words, b [words][stride] words. */
+PK_INLINE void tile_words(tile *t, const float *const a[PK_MR], const float *b, size_t stride,
+                          size_t words) {
+#ifdef PK_NATIVE_BF16
+    const uint16_t *pairs[PK_MR];
+    for (size_t r = 0; r < PK_MR; r++) {
+        pairs[r] = (const uint16_t *)a[r];
+    }
+    tile_dot_bf16(t, pairs, (const uint16_t *)b, 2 * stride, 2 * words);
+#else
+    tile_f32(t, a, b, stride, words);
+#endif
+}
+
 static void score_tile(const pk_attn_task *task, const attn_scratch *s, const attn_tile *at) {
     const float *q[PK_MR];
+    size_t words = task->head_dim / PER_WORD;
+#ifdef PK_NATIVE_BF16
+    float queries[PK_MR * PK_ATTN_HEAD_DIM_MAX / PER_WORD];
+    for (size_t r = 0; r < at->rows; r++) {
+        store_operands(queries + r * words, part_of(task, at->query + r, 0), task->head_dim);
+    }
+    tile_rows(q, queries, words, 0, at->rows);
+#else
     tile_rows(q, part_of(task, at->query, 0), 3 * task->heads * task->head_dim, 0, at->rows);
+#endif
     const vf none = v_set1(-INFINITY);
     /* Keys that every row of the tile sees, relative to the chunk: no selection needed. */
     size_t last = at->query + at->rows - 1;
@@ -129,7 +194,7 @@ static void score_tile(const pk_attn_task *task, const attn_scratch *s, const at
     for (size_t j = at->begin; j < at->end; j += KEYS) {
         tile t;
         tile_zero(&t);
-        tile_f32(&t, q, s->keys + j * task->head_dim, KEYS, task->head_dim);
+        tile_words(&t, q, s->keys + j * words, KEYS, words);
         if (j >= seen_begin && j + KEYS <= seen_end) {
             for (size_t r = 0; r < at->rows; r++) {
                 v_store(s->scores + r * PK_ATTN_CHUNK + j, t.at[r][0]);
@@ -149,6 +214,18 @@ static void score_tile(const pk_attn_task *task, const attn_scratch *s, const at
     }
 }
 
+/* p as the operand that will be multiplied, at the score's place or before it; returns its value.
+ */
+PK_INLINE vf store_p(float *row, size_t j, vf p) {
+#ifdef PK_NATIVE_BF16
+    v_store_bf16_n((uint16_t *)row + j, p, VW);
+    return v_load_bf16((const uint16_t *)row + j);
+#else
+    v_store(row + j, p);
+    return p;
+#endif
+}
+
 /* Scores become p; the running maximum and sum move on. Returns the factor for earlier sums. */
 static float softmax_row(float *row, size_t begin, size_t end, float *top, float *total) {
     vf most = v_set1(*top);
@@ -159,9 +236,7 @@ static float softmax_row(float *row, size_t begin, size_t end, float *top, float
     vf shift = v_set1(now);
     vf sum = v_zero();
     for (size_t j = begin; j < end; j += VW) {
-        vf p = v_exp(v_sub(v_load(row + j), shift));
-        v_store(row + j, p);
-        sum = v_add(sum, p);
+        sum = v_add(sum, store_p(row, j, v_exp(v_sub(v_load(row + j), shift))));
     }
     float lanes[VW];
     v_store(lanes, v_exp(v_set1(*top - now)));
@@ -172,7 +247,8 @@ static float softmax_row(float *row, size_t begin, size_t end, float *top, float
 
 static void value_tile(const attn_scratch *s, const attn_tile *at, const float *factors) {
     const float *p[PK_MR];
-    tile_rows(p, s->scores + at->begin, PK_ATTN_CHUNK, 0, at->rows);
+    tile_rows(p, s->scores + at->begin / PER_WORD, PK_ATTN_CHUNK, 0, at->rows);
+    size_t words = (at->end - at->begin + PER_WORD - 1) / PER_WORD;
     for (size_t d = 0; d < s->padded; d += KEYS) {
         tile t;
         tile_zero(&t);
@@ -182,7 +258,7 @@ static void value_tile(const attn_scratch *s, const attn_tile *at, const float *
             t.at[r][0] = v_mul(v_load(sums), factor);
             t.at[r][1] = v_mul(v_load(sums + VW), factor);
         }
-        tile_f32(&t, p, s->values + at->begin * s->padded + d, s->padded, at->end - at->begin);
+        tile_words(&t, p, s->values + at->begin / PER_WORD * s->padded + d, s->padded, words);
         for (size_t r = 0; r < at->rows; r++) {
             float *sums = s->sums + (at->local + r) * s->padded + d;
             v_store(sums, t.at[r][0]);

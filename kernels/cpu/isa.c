@@ -9,6 +9,7 @@ const pk_cpu_isa pk_cpu_avx2 = {
     .geglu = pk_geglu_avx2,
     .qkv_rope = pk_qkv_rope_avx2,
     .attn = pk_attn_avx2,
+    .attn_bf16 = pk_attn_avx2,
     .heads = pk_heads_avx2,
 };
 
@@ -21,6 +22,7 @@ const pk_cpu_isa pk_cpu_avx512 = {
     .geglu = pk_geglu_avx512,
     .qkv_rope = pk_qkv_rope_avx512,
     .attn = pk_attn_avx512,
+    .attn_bf16 = pk_attn_avx512,
     .heads = pk_heads_avx512,
 };
 
@@ -34,6 +36,7 @@ const pk_cpu_isa pk_cpu_avx512bf16 = {
     .geglu = pk_geglu_avx512bf16,
     .qkv_rope = pk_qkv_rope_avx512bf16,
     .attn = pk_attn_avx512,
+    .attn_bf16 = pk_attn_avx512bf16,
     .heads = pk_heads_avx512,
 };
 

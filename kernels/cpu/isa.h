@@ -19,6 +19,7 @@ typedef struct pk_cpu_isa {
     pk_geglu_fn *geglu;
     pk_qkv_rope_fn *qkv_rope;
     pk_attn_fn *attn;
+    pk_attn_fn *attn_bf16; /* for activations in bf16: may take operands in bf16 */
     pk_heads_fn *heads;
 } pk_cpu_isa;
 

@@ -119,7 +119,7 @@ static void run_bf16(const sink *s, const pk_linear_task *task) {
             }
             tile t;
             tile_zero(&t);
-            tile_dot_bf16(&t, a, b, w->k);
+            tile_dot_bf16(&t, a, b, 4 * VW, w->k);
             store(s, w, &t, row, tile_height(row, task->rows), &cols);
         }
     }

@@ -22,7 +22,7 @@ PK_INLINE vf v_exp(vf x) {
     return v_select(v_lt(x, lowest), v_zero(), v_mul(power, v_pow2(n)));
 }
 
-/* gelu(x) = x / 2 (1 + erf(x / sqrt 2)): absolute error at most 4e-7 max(|x|, 1) / 4 + 1e-7.
+/* gelu(x) = x / 2 (1 + erf(x / sqrt 2)): absolute error at most 1e-7 + 1e-7 max(|x|, 1).
  * With y = |x| / sqrt 2: erfc(y) = exp(-y^2) P(u), u = (y - 3) / (y + 3), P a least-squares fit of
  * erfcx on y <= 10, relative error 4.5e-8; beyond, exp(-y^2) is 0 in f32. */
 PK_INLINE vf v_gelu(vf x) {

@@ -65,13 +65,15 @@ PK_INLINE void tile_bf16(tile *t, const float *const a[PK_MR], const uint16_t *b
 
 #ifdef PK_NATIVE_BF16
 
-/* The same with a in bf16 and the vec header's dot product of pairs. */
-PK_INLINE void tile_dot_bf16(tile *t, const uint16_t *const a[PK_MR], const uint16_t *b, size_t k) {
+/* Both in bf16, k even, by the vec header's dot product of pairs. b [k / 2][b_stride]: 2 * VW pairs
+ * of each row are used. */
+PK_INLINE void tile_dot_bf16(tile *t, const uint16_t *const a[PK_MR], const uint16_t *b,
+                             size_t b_stride, size_t k) {
     tile acc = *t;
     for (size_t i = 0; i < k; i += 2) {
         vi lo = v_load_pairs(b);
         vi hi = v_load_pairs(b + 2 * VW);
-        b += 4 * VW;
+        b += b_stride;
 #pragma GCC unroll 12
         for (size_t r = 0; r < PK_MR; r++) {
             vi value = v_set1_pair(a[r] + i);

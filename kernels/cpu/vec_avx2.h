@@ -91,7 +91,8 @@ static inline vm v_lane_range(int lo, int hi) {
 /* The first n of 8 lanes, n in [0, 8]; the others are 0 and their memory is not touched. The masked
  * forms take tens of cycles on AMD, so whole vectors go past them. */
 static inline vf v_load_n(const float *p, size_t n) {
-    return n == VW ? v_load(p) : _mm256_maskload_ps(p, _mm256_castps_si256(v_lane_range(0, (int)n)));
+    return n == VW ? v_load(p)
+                   : _mm256_maskload_ps(p, _mm256_castps_si256(v_lane_range(0, (int)n)));
 }
 static inline void v_store_n(float *p, vf x, size_t n) {
     if (n == VW) {
@@ -120,11 +121,6 @@ static inline vf v_even(vi pairs) {
 }
 static inline vf v_odd(vi pairs) {
     return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000u)));
-}
-/* VW bf16 as f32. */
-static inline vf v_load_bf16(const uint16_t *p) {
-    __m128i halves = _mm_loadu_si128((const __m128i *)(const void *)p);
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
 /* The first n lanes, rounded as pk_bf16_of_f32 does. */
 static inline void v_store_bf16_n(uint16_t *p, vf x, size_t n) {

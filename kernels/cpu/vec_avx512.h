@@ -111,11 +111,8 @@ static inline vf v_even(vi pairs) {
 static inline vf v_odd(vi pairs) {
     return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000u)));
 }
-static inline vf v_load_bf16(const uint16_t *p) {
-    __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)p);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-}
-static inline void v_store_bf16_n(uint16_t *p, vf x, size_t n) {
+/* bf16 in the lower half of each lane, rounded as pk_bf16_of_f32 does. */
+static inline vi v_bf16_bits(vf x) {
     vi bits = _mm512_castps_si512(x);
     vi upper = _mm512_srli_epi32(bits, 16);
     vi odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
@@ -123,8 +120,10 @@ static inline void v_store_bf16_n(uint16_t *p, vf x, size_t n) {
     vi rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, bias), 16);
     vi quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
     vm nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    vi chosen = _mm512_mask_blend_epi32(nan, rounded, quiet);
-    _mm256_mask_storeu_epi16(p, v_lane_range(0, (int)n), _mm512_cvtepi32_epi16(chosen));
+    return _mm512_mask_blend_epi32(nan, rounded, quiet);
+}
+static inline void v_store_bf16_n(uint16_t *p, vf x, size_t n) {
+    _mm256_mask_storeu_epi16(p, v_lane_range(0, (int)n), _mm512_cvtepi32_epi16(v_bf16_bits(x)));
 }
 
 #endif

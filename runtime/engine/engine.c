@@ -90,6 +90,20 @@ static pith_status check_request(const pith_engine *engine, const pith_compress_
     return status == PITH_OK ? check_ranges(request, field, err) : status;
 }
 
+/* kompress shows the model windows of its reference's length, whatever the model's own. */
+static pith_status check_profile(const pith_engine *engine, const pith_compress_request *request,
+                                 uint32_t model, const char **field, pith_err *err) {
+    uint32_t longest = engine->models[model]->config.positions_max;
+    longest = longest < engine->step_tokens_cap ? longest : engine->step_tokens_cap;
+    if (request->profile != PITH_PROFILE_KOMPRESS || longest >= PITH_KOMPRESS_WINDOW_TOKENS) {
+        return PITH_OK;
+    }
+    blame(field, "profile");
+    return pith_fail(err, PITH_INVALID,
+                     "profile: kompress wants windows of %d tokens, model \"%s\" has at most %u",
+                     PITH_KOMPRESS_WINDOW_TOKENS, engine->infos[model].name, longest);
+}
+
 static pith_status find_model(const pith_engine *engine, const char *name, uint32_t *index,
                               const char **field, pith_err *err) {
     if (name == NULL || name[0] == '\0') {
@@ -191,6 +205,9 @@ pith_status pith_engine_submit(pith_engine *engine, const pith_compress_request 
     pith_status status = check_request(engine, request, opts, field, err);
     if (status == PITH_OK) {
         status = find_model(engine, opts->model, &model, field, err);
+    }
+    if (status == PITH_OK) {
+        status = check_profile(engine, request, model, field, err);
     }
     if (status != PITH_OK) {
         return status;

@@ -1,6 +1,7 @@
 #include "server/grpc/accept.h"
 
 #include "runtime/base/clock.h"
+#include "runtime/base/log.h"
 #include "server/grpc/listen.h"
 
 #include <errno.h>
@@ -307,6 +308,7 @@ void pith_accept_abandoned(pith_accept *a, const char *peer) {
         c->refilled_ns = now;
         c->tokens -= 1;
         if (c->tokens < 0 && c->handed) {
+            pith_log(PITH_LOG_WARN, "grpc: cut a connection that opens calls to drop them");
             cut(c);
             a->stats.cut++;
             c->tokens = 0;

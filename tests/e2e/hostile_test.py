@@ -128,7 +128,7 @@ def rapid_reset(script):
     before = script.server.rss_mib() if script.server else 0
     sock = connect(script)
     sock.sendall(OPENING)
-    stream, cut, end = 1, False, time.monotonic() + 8
+    stream, cut, end = 1, False, time.monotonic() + 15
     while time.monotonic() < end and not cut:
         burst = b"".join(frame(1, 4, s, HEADERS) + frame(3, 0, s, b"\0\0\0\x08")
                          for s in range(stream, stream + 200, 2))
@@ -143,7 +143,8 @@ def rapid_reset(script):
             sock.settimeout(5)
         except OSError:
             cut = True
-    script.check("rapid_reset_gets_the_connection_cut", cut, stream)
+    log = script.server.lines[-5:] if script.server else []
+    script.check("rapid_reset_gets_the_connection_cut", cut, (stream, log))
     began = time.monotonic()
     script.check("others_are_served_during_rapid_reset", alive(script) and time.monotonic() - began < 5)
     if script.server and not script.server.is_sanitized():

@@ -314,6 +314,29 @@ static void attn_at(const pk_cpu_isa *isa, test_rng *rng, const attn_case *c) {
     free(qkv), free(scratch), free(out), free(expected);
 }
 
+/* The same with operands that bf16 holds, on the kernel for bf16 activations: a native one rounds p
+ * too, by at most 2^-9 of itself, and sums what it rounded. */
+static void attn_bf16_at(const pk_cpu_isa *isa, test_rng *rng, const attn_case *c) {
+    size_t dim = c->heads * c->head_dim;
+    float *qkv = test_floats(rng, c->len * 3 * dim, 1.0f);
+    round_to_bf16(qkv, c->len * 3 * dim);
+    float *scratch = test_floats(rng, pk_attn_scratch_floats(c->head_dim), 1.0f);
+    for (size_t i = 0; i < pk_attn_scratch_floats(c->head_dim); i++) {
+        scratch[i] = NAN;
+    }
+    float *out = test_floats(rng, c->len * dim, 1.0f);
+    float *expected = test_floats(rng, c->len * dim, 1.0f);
+    run_attn(isa->attn_bf16, out, qkv, c, scratch);
+    run_attn(pk_attn_ref, expected, qkv, c, NULL);
+    size_t keys = c->window < c->len ? 2 * c->window + 1 : c->len;
+    double limit = 2.0 * ((double)(c->head_dim + 2) * UNIT * (double)c->head_dim + 0x1p-22) +
+                   2.0 * (double)(keys + 8) * UNIT + (isa->native_bf16 ? 2.0 * 0x1p-9 : 0.0);
+    for (size_t i = 0; i < c->len * dim; i++) {
+        check_close(out[i], expected[i], limit, "attn bf16");
+    }
+    free(qkv), free(scratch), free(out), free(expected);
+}
+
 static void attns(const pk_cpu_isa *isa, test_rng *rng) {
     const size_t lens[] = {1, 2, 63, 64, 65, 127, 128, 129, 130, 200, 513};
     const size_t head_dims[] = {2, 8, 20, 32, 48, 64};
@@ -324,6 +347,9 @@ static void attns(const pk_cpu_isa *isa, test_rng *rng) {
         attn_at(isa, rng, &global);
         attn_at(isa, rng, &local);
         attn_at(isa, rng, &narrow);
+        attn_bf16_at(isa, rng, &global);
+        attn_bf16_at(isa, rng, &local);
+        attn_bf16_at(isa, rng, &narrow);
     }
     attn_case wide = {300, 1, 64, 299};
     attn_at(isa, rng, &wide);

@@ -11,6 +11,7 @@
 
 #include "tests/kernels/pair_isa.h"
 
+#include "kernels/cpu/attn_body.h"
 #include "kernels/cpu/linear_body.h"
 
 const pk_cpu_isa pair_bf16_isa = {
@@ -23,6 +24,7 @@ const pk_cpu_isa pair_bf16_isa = {
     .geglu = pk_geglu_pair_bf16,
     .qkv_rope = pk_qkv_rope_pair_bf16,
     .attn = pk_attn_pair,
+    .attn_bf16 = pk_attn_pair_bf16,
     .heads = pk_heads_pair,
 };
 

@@ -24,6 +24,7 @@ const pk_cpu_isa pair_isa = {
     .geglu = pk_geglu_pair,
     .qkv_rope = pk_qkv_rope_pair,
     .attn = pk_attn_pair,
+    .attn_bf16 = pk_attn_pair,
     .heads = pk_heads_pair,
 };
 

@@ -136,6 +136,21 @@ static inline void v_store_bf16_n(uint16_t *p, vf x, size_t n) {
 
 #ifdef PK_NATIVE_BF16
 
+static inline vf v_load_bf16(const uint16_t *p) {
+    float lanes[VW];
+    for (size_t i = 0; i < VW; i++) {
+        lanes[i] = pk_f32_of_bf16(p[i]);
+    }
+    return v_load(lanes);
+}
+static inline void v_store_pairs(uint16_t *p, vf even, vf odd) {
+    float lanes[2][VW];
+    v_store(lanes[0], even);
+    v_store(lanes[1], odd);
+    for (size_t i = 0; i < 2 * VW; i++) {
+        p[i] = pk_bf16_of_f32(lanes[i % 2][i / 2]);
+    }
+}
 static inline vi v_set1_pair(const uint16_t *p) {
     int pair;
     memcpy(&pair, p, sizeof pair);

@@ -361,8 +361,9 @@ static void attn_task(void *arg, size_t task, size_t worker) {
         .q_end = block->end,
         .scratch = scratch_of(job->ctx, worker),
     };
-    job->ctx->isa->attn(at_row(op->out, block->first, dim, job->ctx->dtype), job->ctx->dtype,
-                        &attn);
+    pk_dtype dtype = job->ctx->dtype;
+    pk_attn_fn *fn = dtype == PK_BF16 ? job->ctx->isa->attn_bf16 : job->ctx->isa->attn;
+    fn(at_row(op->out, block->first, dim, dtype), dtype, &attn);
 }
 
 static void cpu_attn(pith_ops_ctx *ctx, const pith_op_attn *op) {

@@ -302,7 +302,8 @@ static void a_long_text_does_not_hold_up_a_short_one(void **state) {
 
 static void bad_requests_are_refused_with_the_field(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake, (pith_engine_opts){.text_bytes_max = 64});
+    pith_engine *engine =
+        faked(&fake, (pith_engine_opts){.text_bytes_max = 64, .step_tokens_max = 200});
     const pith_range outside = {.start = 0, .end = 5};
     const pith_range reversed = {.start = 2, .end = 1};
     const struct {
@@ -346,6 +347,11 @@ static void bad_requests_are_refused_with_the_field(void **state) {
          NULL,
          PITH_INVALID,
          "keep"},
+        /* its windows have 512 tokens, a step of this engine holds 200 */
+        {{.text = "a", .text_len = 1, .profile = PITH_PROFILE_KOMPRESS},
+         NULL,
+         PITH_INVALID,
+         "profile"},
         {{.text = "a", .text_len = 1}, "nobody", PITH_NOT_FOUND, "model"},
     };
     static char long_text[65];
