@@ -1,7 +1,7 @@
 /* pithd: the server. Reads the options, opens the engine, serves until SIGTERM or SIGINT, drains.
  *
- * Exit codes: 0 drained; 2 could not start (one line on stderr says why); 3 drained, but calls in
- * flight were cut because the grace ran out or a second signal came. */
+ * Exit codes: 0 drained, also when the grace ran out or a second signal cut calls (the log says how
+ * many); 2 could not start, one line on stderr says why. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
 #include "server/common/engine_options.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, EXIT_FORCED = 3, LINE_BYTES = 2048 };
+enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, LINE_BYTES = 2048 };
 
 static int refuse(const pith_err *err) {
     (void)fprintf(stderr, "pithd: %s\n", err->text);
@@ -81,8 +81,8 @@ static int serve(const pith_options *options, pith_engine *engine, sigset_t *sig
         (void)pthread_join(watcher, NULL);
     }
     pith_grpc_server_close(server);
-    pith_log(PITH_LOG_INFO, "drained, %zu calls cut", cut);
-    return cut == 0 ? EXIT_DRAINED : EXIT_FORCED;
+    pith_log(cut > 0 ? PITH_LOG_WARN : PITH_LOG_INFO, "drained, %zu calls cut", cut);
+    return EXIT_DRAINED;
 }
 
 int main(int argc, char **argv) {

@@ -10,7 +10,7 @@ from support import Script
 def open_calls_finish(script):
     server = script.start("--drain-ms", "8000")
     channel = script.channel(own=True, addr=server.addr)
-    slow = "@delay=1500 " if script.args.fake else "word 7 " * 3000
+    slow = "@delay=1500 " if script.args.fake else "word 7 " * 150
     calls = [script.compress(channel).future(script.request(id=str(i), text=slow + str(i)), timeout=30)
              for i in range(100)]
     to_send = queue.Queue()

@@ -113,8 +113,10 @@ class Server:
             self.signal()
         code = self.wait()
         text = "".join(self.lines)
-        if code != 0 or "Sanitizer" in text:
-            raise RuntimeError(f"the server ended with {code}: {text[-4000:]}")
+        report = text.find("Sanitizer")
+        if code != 0 or report >= 0:
+            print(text[max(0, report - 100):][:6000], flush=True)
+            raise RuntimeError(f"the server ended with {code}")
 
     def rss_mib(self):
         with open(f"/proc/{self.process.pid}/status") as status:
