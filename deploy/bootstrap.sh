@@ -2,6 +2,7 @@
 # Installs what Pith needs to build, run and test, and nothing that is there already.
 #   deploy/bootstrap.sh            build and test packages, Go tools for the client tests
 #   deploy/bootstrap.sh --build    build packages alone
+#   deploy/bootstrap.sh --bench    the peers of `make bench` too, in a Python environment of their own
 #   deploy/bootstrap.sh --cuda     the CUDA toolkit from wheels too, where nvcc is absent
 # Debian 12 is the reference; Debian 13 and Ubuntu 24.04 carry the same package names.
 set -euo pipefail
@@ -64,12 +65,23 @@ cuda_toolkit() {
     "$tools/cuda/bin/pip" install -q "${cuda_wheels[@]}"
 }
 
+bench_peers() {
+    [ -x "$tools/bench/bin/python" ] && return
+    echo "bootstrap: installing the benchmark peers"
+    python3 -m venv "$tools/bench" || install_packages python3-venv
+    python3 -m venv "$tools/bench"
+    "$tools/bench/bin/pip" install -q numpy tokenizers==0.23.3 onnx onnxruntime==1.31.1
+}
+
 what=${1:-}
 install_packages "${build_packages[@]}"
 if [ "$what" != --build ]; then
     install_packages "${test_packages[@]}"
     go_tool ghz github.com/bojand/ghz/cmd/ghz@v0.93.0
     go_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+fi
+if [ "$what" = --bench ]; then
+    bench_peers
 fi
 if [ "$what" = --cuda ]; then
     cuda_toolkit

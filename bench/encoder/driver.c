@@ -2,7 +2,7 @@
  *
  * driver MODEL_DIR THREADS DTYPE ISA TOKENS_MAX: opens the model, prints one line about the
  * device, then answers each line of standard input with one line:
- *   run N        seconds of one forward over one text of N tokens (ids as in
+ *   run N        wall and CPU seconds of one forward over one text of N tokens (ids as in
  *                tests/golden/encoder/make_goldens.py)
  *   sum N        the sum of that text's scores, to see that both sides computed the same
  *   peak         GFLOP/s of the f32 and of the bf16 multiply-add peak
@@ -31,9 +31,14 @@ static uint32_t number(const char *text) {
     return (uint32_t)strtoul(text, NULL, 10);
 }
 
-static double now(void) {
+typedef struct seconds {
+    double wall;
+    double cpu; /* of all threads */
+} seconds;
+
+static double clock_seconds(clockid_t clock) {
     struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -62,13 +67,14 @@ static pith_status open_driver(driver *d, char **args, pith_err *err) {
     return status;
 }
 
-static pith_status run(driver *d, uint32_t tokens, double *seconds, pith_err *err) {
+static pith_status run(driver *d, uint32_t tokens, seconds *time, pith_err *err) {
     uint32_t offsets[2] = {0, tokens};
     pith_batch batch = {.ids = d->ids, .cu_seqlens = offsets, .n_seq = 1, .n_tok = tokens};
     pith_encoder_out out = {.score = d->score};
-    double from = now();
+    seconds from = {clock_seconds(CLOCK_MONOTONIC), clock_seconds(CLOCK_PROCESS_CPUTIME_ID)};
     pith_status status = pith_encoder_forward(d->encoder, &batch, &out, err);
-    *seconds = now() - from;
+    time->wall = clock_seconds(CLOCK_MONOTONIC) - from.wall;
+    time->cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - from.cpu;
     return status;
 }
 
@@ -88,14 +94,14 @@ static long peak_memory_kb(void) {
 }
 
 static pith_status answer(driver *d, const char *line, pith_err *err) {
-    double seconds;
+    seconds time = {0};
     pith_status status = PITH_OK;
     if (strncmp(line, "run ", 4) == 0) {
-        status = run(d, number(line + 4), &seconds, err);
-        printf("%.9f\n", seconds);
+        status = run(d, number(line + 4), &time, err);
+        printf("%.9f %.9f\n", time.wall, time.cpu);
     } else if (strncmp(line, "sum ", 4) == 0) {
         double sum = 0.0;
-        status = run(d, number(line + 4), &seconds, err);
+        status = run(d, number(line + 4), &time, err);
         for (uint32_t i = 0; i < number(line + 4); i++) {
             sum += d->score[i];
         }
@@ -117,13 +123,13 @@ int main(int argc, char **argv) {
     pith_err err = {.text = "usage: driver MODEL_DIR THREADS DTYPE ISA TOKENS_MAX"};
     pith_status status = PITH_INVALID;
     char line[64];
-    double from = now();
+    double from = clock_seconds(CLOCK_MONOTONIC);
     if (argc == 6) {
         status = open_driver(&d, argv, &err);
     }
     if (status == PITH_OK) {
         printf("%s %s threads %u open %.3f s\n", d.device.isa, d.device.dtype, d.device.n_threads,
-               now() - from);
+               clock_seconds(CLOCK_MONOTONIC) - from);
         (void)fflush(stdout);
     }
     while (status == PITH_OK && fgets(line, sizeof line, stdin) != NULL) {

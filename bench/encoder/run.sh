@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
-# Benchmarks the encoder on the ModernBERT-base shape with weights from the integer generator, beside
+# Benchmarks the linear kernel beside oneDNN (where libdnnl-dev is installed), then the encoder on the ModernBERT-base shape with weights from the integer generator, beside
 # ONNX Runtime fp32 (PYTHON with numpy, and onnx + onnxruntime for the peer). Arguments go to
 # compare.py: --threads, --dtype, --isa, --rounds.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 build=${BUILD:-build/release}
+cmake --build "$build" --target pith_model pith_backend pith_weights pith_kernels pith_base >/dev/null
+if printf '#include <dnnl.h>\nint main(void){return 0;}' | ${CC:-cc} -x c - -ldnnl -o /dev/null 2>/dev/null; then
+    ${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -I. bench/encoder/gemm/peer.c "$build/libpith_kernels.a" -ldnnl -lm \
+        -o "$build/gemm_bench"
+    OMP_NUM_THREADS=1 "$build/gemm_bench"
+else
+    echo "skipped: oneDNN as a peer (libdnnl-dev is not installed)"
+fi
 if ! "$python" -c 'import numpy' 2>/dev/null; then
     echo "skipped: $python has no numpy to write the model with"
     exit 0
 fi
-cmake --build "$build" --target pith_model pith_backend pith_weights pith_kernels pith_base >/dev/null
 driver=$build/encoder_bench
 # shellcheck disable=SC2046
 ${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -I. bench/encoder/*.c "$build"/libpith_{model,backend,kernels,weights,base}.a \

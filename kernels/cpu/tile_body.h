@@ -22,6 +22,7 @@ PK_INLINE void tile_zero(tile *t) {
 PK_INLINE void tile_f32(tile *t, const float *const a[PK_MR], const float *b, size_t b_stride,
                         size_t k) {
     tile acc = *t;
+#pragma GCC unroll 4
     for (size_t i = 0; i < k; i++) {
         vf lo = v_load(b);
         vf hi = v_load(b + VW);
@@ -70,6 +71,7 @@ PK_INLINE void tile_bf16(tile *t, const float *const a[PK_MR], const uint16_t *b
 PK_INLINE void tile_dot_bf16(tile *t, const uint16_t *const a[PK_MR], const uint16_t *b,
                              size_t b_stride, size_t k) {
     tile acc = *t;
+#pragma GCC unroll 2
     for (size_t i = 0; i < k; i += 2) {
         vi lo = v_load_pairs(b);
         vi hi = v_load_pairs(b + 2 * VW);

@@ -42,6 +42,7 @@ enum {
 
 typedef struct connection {
     bool used;
+    bool cut;            /* its calls that are still to come out of the core are not news */
     bool handed;         /* the core owns `fd`, we own `watch` */
     uint32_t generation; /* tells a late event from one of the slot's next connection */
     uint32_t next_free;
@@ -120,10 +121,10 @@ static void drop(pith_accept *a, connection *c) {
 }
 
 static void refuse(pith_accept *a, int fd) {
-    (void)close(fd);
     (void)pthread_mutex_lock(&a->mutex);
     a->stats.refused++;
     (void)pthread_mutex_unlock(&a->mutex);
+    (void)close(fd);
 }
 
 /* A slot for a new socket, or NULL when full. */
@@ -286,12 +287,14 @@ static void *accept_loop(void *arg) {
 }
 
 /* Resets the connection and throws away what lies in its queues. A shutdown(2) would leave the core
- * to read on for as long as the peer keeps the receive queue filled. */
-static void cut(const connection *c) {
+ * to read on for as long as the peer keeps the receive queue filled. Mutex held. */
+static void cut(pith_accept *a, connection *c) {
     const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     if (connect(c->watch, &nowhere, sizeof nowhere) != 0) {
         (void)shutdown(c->watch, SHUT_RDWR);
     }
+    c->cut = true;
+    a->stats.cut++;
 }
 
 void pith_accept_abandoned(pith_accept *a, const char *peer) {
@@ -307,11 +310,9 @@ void pith_accept_abandoned(pith_accept *a, const char *peer) {
         c->tokens = c->tokens > ABANDON_BURST ? ABANDON_BURST : c->tokens;
         c->refilled_ns = now;
         c->tokens -= 1;
-        if (c->tokens < 0 && c->handed) {
+        if (c->tokens < 0 && c->handed && !c->cut) {
             pith_log(PITH_LOG_WARN, "grpc: cut a connection that opens calls to drop them");
-            cut(c);
-            a->stats.cut++;
-            c->tokens = 0;
+            cut(a, c);
         }
     }
     (void)pthread_mutex_unlock(&a->mutex);
@@ -344,8 +345,7 @@ bool pith_accept_cut_busiest(pith_accept *a, uint64_t bytes_min) {
     }
     bool found = busiest != NULL && most >= bytes_min;
     if (found) {
-        cut(busiest);
-        a->stats.cut++;
+        cut(a, busiest);
     }
     (void)pthread_mutex_unlock(&a->mutex);
     return found;

@@ -2,8 +2,9 @@
  *
  * This is the seam between services and the transport; nothing of the gRPC core shows through it.
  * A call is reference counted: whoever keeps a pointer beyond a handler holds a reference. Sending
- * and finishing are allowed from any thread. The handlers on_message, on_half_close, on_room and
- * on_cancel of one call run on the transport's poller thread, one at a time, and must not block. */
+ * and finishing are allowed from any thread. The handlers on_open, on_message, on_half_close,
+ * on_room and on_cancel of one call run on one thread, the poller of its queue, and must not
+ * block; those of different calls may run at the same time. */
 #ifndef PITH_SERVER_GRPC_CALL_H
 #define PITH_SERVER_GRPC_CALL_H
 
@@ -43,7 +44,7 @@ void pith_call_unref(pith_call *call);
 
 void *pith_call_service(const pith_call *call);         /* given with the method */
 void *pith_call_state(const pith_call *call);           /* the service's own, NULL at first */
-void pith_call_set_state(pith_call *call, void *state); /* poller thread only */
+void pith_call_set_state(pith_call *call, void *state); /* in on_open, or never read elsewhere */
 int64_t pith_call_deadline_ns(const pith_call *call);   /* CLOCK_MONOTONIC, PITH_DEADLINE_NONE */
 bool pith_call_is_dead(pith_call *call);                /* cancelled or cut */
 size_t pith_call_unsent(pith_call *call);               /* messages not yet taken by the peer */

@@ -26,7 +26,7 @@ typedef struct item {
     stream *stream;  /* NULL for Compress; alive as long as the call */
     struct item *prev;
     struct item *next;
-    pith_job *job; /* written by the poller; read by it and by the last reference */
+    pith_job *job; /* written by the poller of the call; read by it and the last reference */
     size_t text_len;
     char *model; /* asked for: the name in a NOT_FOUND */
     size_t id_len;

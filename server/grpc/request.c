@@ -175,6 +175,36 @@ static pith_status read_lengths(const reader *r, size_t text_bytes_max) {
     return PITH_OK;
 }
 
+/* True for the ASCII part of the white space that separates words. */
+static bool is_ascii_space(uint8_t byte) {
+    return byte == ' ' || (byte >= 0x09 && byte <= 0x0D) || (byte >= 0x1C && byte <= 0x1F);
+}
+
+/* At least so many words has the text: runs that begin with an ASCII character of a word. The
+ * engine counts exactly, but only after it has scored a text that it would then refuse to explain.
+ */
+static size_t words_at_least(const ProtobufCBinaryData *text) {
+    size_t n = 0;
+    bool before = true;
+    for (size_t i = 0; i < text->len; i++) {
+        bool space = is_ascii_space(text->data[i]);
+        n += before && !space && text->data[i] < 0x80;
+        before = space;
+    }
+    return n;
+}
+
+static pith_status read_explain(const reader *r, pith_compress_request *out) {
+    out->explain = r->message->explain != 0;
+    if (out->explain && words_at_least(&r->message->text) > PITH_EXPLAIN_WORDS_MAX) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "the text has more than %d words",
+                       PITH_EXPLAIN_WORDS_MAX);
+        return invalid(r, "explain", text);
+    }
+    return PITH_OK;
+}
+
 pith_status pith_request_read(const Pith__V1__CompressRequest *message, const char *prefix,
                               size_t text_bytes_max, pith_arena *arena,
                               pith_compress_request *request, pith_submit_opts *submit,
@@ -183,7 +213,6 @@ pith_status pith_request_read(const Pith__V1__CompressRequest *message, const ch
     *request = (pith_compress_request){
         .text = message->text.len == 0 ? "" : (const char *)message->text.data,
         .text_len = message->text.len,
-        .explain = message->explain != 0,
     };
     pith_status status = read_lengths(&r, text_bytes_max);
     if (status == PITH_OK) {
@@ -191,6 +220,9 @@ pith_status pith_request_read(const Pith__V1__CompressRequest *message, const ch
     }
     if (status == PITH_OK) {
         status = read_enums(&r, request, submit);
+    }
+    if (status == PITH_OK) {
+        status = read_explain(&r, request);
     }
     if (status == PITH_OK) {
         status = read_keep(&r, arena, request);

@@ -17,7 +17,7 @@ enum {
      * each arrival posts a new one first: this covers the calls between two turns of the poller. */
     ARMED = 64,
     TICK_MS = 500,
-    STAY_MS_MAX = 2000, /* in the core, where TICK_MS is the longest wait that is asked for */
+    STAY_MS_MAX = 1500, /* in the core, where TICK_MS is the longest wait that is asked for */
     /* With no call open for this long a drain waits only for connections in their handshake. */
     QUIET_MS = 500,
     STEP_MS = 50,
@@ -33,15 +33,15 @@ enum {
 
 #define MS_NS INT64_C(1000000)
 
-pith_status pith_transport_arm(pith_transport *t, pith_err *err) {
-    pith_call *call = pith_call_new(t);
+pith_status pith_transport_arm(pith_poller *poller, pith_err *err) {
+    pith_call *call = pith_call_new(poller);
     if (call == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "no memory for a call");
     }
     PITH_TSAN_RELEASE(&call->arrive_tag);
     grpc_call_error error =
-        grpc_server_request_call(t->server, &call->core, &call->details, &call->metadata, t->queue,
-                                 t->queue, &call->arrive_tag);
+        grpc_server_request_call(poller->transport->server, &call->core, &call->details,
+                                 &call->metadata, poller->queue, poller->queue, &call->arrive_tag);
     if (error != GRPC_CALL_OK) {
         pith_call_discard(call);
         return pith_fail(err, PITH_INTERNAL, "cannot wait for calls: %s",
@@ -79,14 +79,15 @@ void pith_transport_unlink(pith_call *call) {
 }
 
 static void *poll_loop(void *arg) {
-    pith_transport *t = arg;
+    pith_poller *poller = arg;
+    pith_transport *t = poller->transport;
     int64_t ticked = pith_clock_now(&pith_clock_system);
     for (;;) {
         gpr_timespec until =
             gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
-        pith_stay_begin(&t->poller_stay);
-        grpc_event event = grpc_completion_queue_next(t->queue, until, NULL);
-        pith_stay_end(&t->poller_stay);
+        pith_stay_begin(&poller->stay);
+        grpc_event event = grpc_completion_queue_next(poller->queue, until, NULL);
+        pith_stay_end(&poller->stay);
         if (event.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;
         }
@@ -97,7 +98,7 @@ static void *poll_loop(void *arg) {
         }
         int64_t now = pith_clock_now(&pith_clock_system);
         bool due = now - ticked >= TICK_MS * MS_NS;
-        if (due && t->opts.on_tick != NULL && !atomic_load(&t->draining)) {
+        if (due && poller->ticks && t->opts.on_tick != NULL && !atomic_load(&t->draining)) {
             ticked = now;
             t->opts.on_tick(t->opts.tick_arg);
         }
@@ -180,27 +181,40 @@ static grpc_server *create_server(pith_transport *t) {
     return grpc_server_create(&all, NULL);
 }
 
-pith_status pith_transport_start(pith_transport *t, pith_err *err) {
-    t->server = create_server(t);
-    t->queue = grpc_completion_queue_create_for_next(NULL);
-    grpc_server_register_completion_queue(t->server, t->queue, NULL);
-    int rc = pthread_create(&t->poller, NULL, poll_loop, t);
+static pith_status start_poller(pith_poller *poller, pith_err *err) {
+    int rc = pthread_create(&poller->thread, NULL, poll_loop, poller);
     if (rc != 0) {
-        return pith_fail(err, PITH_IO, "cannot start the poller thread: %s", strerror(rc));
+        return pith_fail(err, PITH_IO, "cannot start a poller thread: %s", strerror(rc));
     }
-    (void)pthread_setname_np(t->poller, "pith-grpc");
+    (void)pthread_setname_np(poller->thread, "pith-grpc");
+    poller->running = true;
+    return PITH_OK;
+}
+
+pith_status pith_transport_start(pith_transport *t, pith_err *err) {
+    pith_status status = PITH_OK;
+    t->server = create_server(t);
+    for (int i = 0; i < PITH_POLLERS; i++) {
+        t->pollers[i] = (pith_poller){.transport = t, .ticks = i == 0};
+        t->pollers[i].queue = grpc_completion_queue_create_for_next(NULL);
+        grpc_server_register_completion_queue(t->server, t->pollers[i].queue, NULL);
+    }
+    for (int i = 0; i < PITH_POLLERS && status == PITH_OK; i++) {
+        status = start_poller(&t->pollers[i], err);
+    }
+    if (status != PITH_OK) {
+        return status;
+    }
     t->started = true; /* from here on close must shut the server down */
     grpc_server_start(t->server);
-    for (int i = 0; i < ARMED; i++) {
-        pith_status status = pith_transport_arm(t, err);
-        if (status != PITH_OK) {
-            return status;
-        }
+    for (int i = 0; i < ARMED * PITH_POLLERS && status == PITH_OK; i++) {
+        status = pith_transport_arm(&t->pollers[i % PITH_POLLERS], err);
     }
-    pith_status status = pith_accept_start(t->accept, t->server, err);
     if (status == PITH_OK) {
-        status =
-            pith_watchdog_open(&t->watchdog, t->accept, &t->poller_stay, STAY_MS_MAX * MS_NS, err);
+        status = pith_accept_start(t->accept, t->server, err);
+    }
+    if (status == PITH_OK) {
+        status = pith_watchdog_open(&t->watchdog, t->accept, t->pollers, STAY_MS_MAX * MS_NS, err);
     }
     return status;
 }
@@ -311,7 +325,7 @@ size_t pith_transport_drain(pith_transport *t, int64_t grace_ns) {
     atomic_store(&t->draining, true);
     pith_accept_stop(t->accept);
     PITH_TSAN_RELEASE(&t->shutdown_tag);
-    grpc_server_shutdown_and_notify(t->server, t->queue, &t->shutdown_tag);
+    grpc_server_shutdown_and_notify(t->server, t->pollers[0].queue, &t->shutdown_tag);
     drain_calls(t);
     if (wait_down(t, grace_ns)) {
         return 0;
@@ -345,18 +359,22 @@ void pith_transport_close(pith_transport *t) {
         (void)pith_transport_drain(t, 0);
         wait_calls(t);
     }
-    if (t->queue != NULL) {
-        grpc_completion_queue_shutdown(t->queue);
-    }
-    if (t->started) {
-        (void)pthread_join(t->poller, NULL);
+    for (int i = 0; i < PITH_POLLERS; i++) {
+        if (t->pollers[i].queue != NULL) {
+            grpc_completion_queue_shutdown(t->pollers[i].queue);
+        }
+        if (t->pollers[i].running) {
+            (void)pthread_join(t->pollers[i].thread, NULL);
+        }
     }
     pith_watchdog_close(t->watchdog);
     if (t->server != NULL) {
         grpc_server_destroy(t->server);
     }
-    if (t->queue != NULL) {
-        grpc_completion_queue_destroy(t->queue);
+    for (int i = 0; i < PITH_POLLERS; i++) {
+        if (t->pollers[i].queue != NULL) {
+            grpc_completion_queue_destroy(t->pollers[i].queue);
+        }
     }
     pith_accept_close(t->accept);
     if (t->quota != NULL) {

@@ -1,6 +1,6 @@
-/* The gRPC C core as a server: one completion queue, one poller thread, our own accept loop.
+/* The gRPC C core as a server: two completion queues, each with a poller, our own accept loop.
  *
- * Owns the listening socket, the core's server and queue, the threads "pith-grpc" (poller),
+ * Owns the listening socket, the core's server and queue, the threads "pith-grpc" (pollers),
  * "pith-accept" and "pith-watchdog", and the list of calls. Open, start, stop, drain and close: one
  * thread, in this order. All methods are generic: a call is seen at its headers, so a flood of
  * calls that never send a message costs nothing per message, and unknown methods are answered. Only
@@ -35,7 +35,7 @@ typedef struct pith_transport_opts {
     uint32_t calls_max;         /* open calls of methods that are not always_served */
     uint32_t streams_max;       /* concurrent calls of one connection */
     size_t quota_bytes;         /* the core's own buffers */
-    void (*on_tick)(void *arg); /* poller thread, about twice a second; may be NULL */
+    void (*on_tick)(void *arg); /* a poller thread, twice a second until a drain; may be NULL */
     void *tick_arg;
 } pith_transport_opts;
 

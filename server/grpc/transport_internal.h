@@ -24,15 +24,28 @@ typedef struct pith_counters {
     atomic_int_fast64_t counted; /* live calls of methods that are not always_served */
 } pith_counters;
 
+/* Two queues with a thread each. One thread would do for the load; but the core reads a socket on
+ * the thread that waits for completions for as long as the socket has bytes, and then the other
+ * thread still handles its half of the calls, counts what is abandoned, and cuts the peer. A call
+ * stays on its queue, so the handlers of one call never run at the same time. */
+enum { PITH_POLLERS = 2 };
+
+typedef struct pith_poller {
+    pith_transport *transport;
+    grpc_completion_queue *queue;
+    pthread_t thread;
+    bool running;
+    bool ticks; /* the first one calls on_tick */
+    pith_stay stay;
+} pith_poller;
+
 struct pith_transport {
     pith_transport_opts opts;
     pith_method_entry methods[PITH_METHODS_MAX];
     pith_accept *accept;
     grpc_server *server;
     grpc_resource_quota *quota;
-    grpc_completion_queue *queue;
-    pthread_t poller;
-    pith_stay poller_stay;
+    pith_poller pollers[PITH_POLLERS];
     pith_watchdog *watchdog;
     bool started;
     bool drained;
@@ -55,6 +68,7 @@ struct pith_call {
     pith_tag send_tag;
     atomic_int refs; /* arrival handler 1, each open batch 1, each holder 1 */
     pith_transport *transport;
+    pith_poller *poller;
     const pith_method_entry *entry; /* set before the call is linked */
     pith_call *prev;
     pith_call *next;
@@ -89,12 +103,12 @@ struct pith_call {
 };
 
 /* transport.c */
-pith_status pith_transport_arm(pith_transport *transport, pith_err *err);
+pith_status pith_transport_arm(pith_poller *poller, pith_err *err);
 void pith_transport_link(pith_call *call);
 void pith_transport_unlink(pith_call *call);
 
 /* call.c */
-pith_call *pith_call_new(pith_transport *transport);
+pith_call *pith_call_new(pith_poller *poller);
 void pith_call_discard(pith_call *call); /* one that never arrived */
 bool pith_call_try_ref(pith_call *call);
 

@@ -2,6 +2,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "server/grpc/transport_internal.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ enum {
 
 struct pith_watchdog {
     pith_accept *accept;
-    const pith_stay *poller;
+    const pith_poller *pollers; /* [PITH_POLLERS] */
     int64_t stay_ns_max;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -40,6 +41,14 @@ static bool is_stuck(const pith_stay *stay, int64_t now, int64_t stay_ns_max) {
     return since != 0 && now - since > stay_ns_max;
 }
 
+static bool any_stuck(const pith_watchdog *w, int64_t now) {
+    bool stuck = is_stuck(pith_accept_stay(w->accept), now, w->stay_ns_max);
+    for (int i = 0; i < PITH_POLLERS; i++) {
+        stuck = stuck || is_stuck(&w->pollers[i].stay, now, w->stay_ns_max);
+    }
+    return stuck;
+}
+
 /* First sight of a stuck thread takes the byte counts, the next one cuts who sent most since. */
 static void *watch_loop(void *arg) {
     pith_watchdog *w = arg;
@@ -49,8 +58,7 @@ static void *watch_loop(void *arg) {
         int64_t now = pith_clock_now(&pith_clock_system);
         int64_t until = now + PERIOD_MS * MS_NS;
         struct timespec at = {.tv_sec = until / (1000 * MS_NS), .tv_nsec = until % (1000 * MS_NS)};
-        if (is_stuck(w->poller, now, w->stay_ns_max) ||
-            is_stuck(pith_accept_stay(w->accept), now, w->stay_ns_max)) {
+        if (any_stuck(w, now)) {
             if (pith_accept_cut_busiest(w->accept, counted ? BUSY_BYTES_MIN : UINT64_MAX)) {
                 pith_log(PITH_LOG_WARN, "grpc: cut a connection that kept the transport busy");
             }
@@ -65,14 +73,14 @@ static void *watch_loop(void *arg) {
 }
 
 pith_status pith_watchdog_open(pith_watchdog **watchdog, pith_accept *accept,
-                               const pith_stay *poller, int64_t stay_ns_max, pith_err *err) {
+                               const pith_poller *pollers, int64_t stay_ns_max, pith_err *err) {
     *watchdog = NULL;
     pith_watchdog *w = calloc(1, sizeof *w);
     if (w == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the watchdog");
     }
     w->accept = accept;
-    w->poller = poller;
+    w->pollers = pollers;
     w->stay_ns_max = stay_ns_max;
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);

@@ -11,11 +11,13 @@
 #include "server/grpc/accept.h"
 
 typedef struct pith_watchdog pith_watchdog;
+struct pith_poller; /* transport_internal.h */
 
-/* Watches the poller's stay and the accept thread's own. A stay of more than `stay_ns_max`, which
- * must be above every wait that the thread asks the core for, makes it act. */
+/* Watches the stays of the transport's pollers [PITH_POLLERS] and the accept thread's. A stay of
+ * more than `stay_ns_max`, which must be above every wait that the thread asks the core for, makes
+ * it act. */
 PITH_MUST_USE pith_status pith_watchdog_open(pith_watchdog **watchdog, pith_accept *accept,
-                                             const pith_stay *poller, int64_t stay_ns_max,
+                                             const struct pith_poller *pollers, int64_t stay_ns_max,
                                              pith_err *err);
 void pith_watchdog_close(pith_watchdog *watchdog);
 

@@ -74,8 +74,8 @@ def message_class(descriptor):
 class Server:
     """A pithd of our own on a free port."""
 
-    def __init__(self, path, args=(), limit_fds=None):
-        command = [path, "--listen", "127.0.0.1:0", *args]
+    def __init__(self, path, args=(), limit_fds=None, listen="127.0.0.1:0"):
+        command = [path, *(["--listen", listen] if listen else []), *args]
         before = None
         if limit_fds is not None:
             import resource

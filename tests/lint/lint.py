@@ -27,7 +27,7 @@ LAYERS = {
 SYSTEM = re.compile(r"^(assert|ctype|dirent|errno|fcntl|float|getopt|inttypes|limits|locale|math|poll|"
                     r"pthread|sched|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|"
                     r"stdlib|string|strings|time|unistd|immintrin|cpuid|netdb|"
-                    r"(sys|netinet|arpa)/\w+)\.h$")
+                    r"(sys|netinet|arpa|linux)/\w+)\.h$")
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "strtok", "atoi", "atol", "atof",
           "alloca", "regcomp", "rand", "srand", "system", "popen", "tmpnam", "mktemp"]
 BELOW_MAIN = ["printf", "puts", "exit", "abort", "_exit"]
@@ -71,7 +71,7 @@ def stray(path, text):
 
 def guards(path, text):
     # Bodies that are included once for each instruction set have no guard.
-    if not path.endswith(".h") or re.search(r"_body\.h$|/vec_\w+\.h$|/kernel_cases\.h$|/pair_isa\.h$", path):
+    if not path.endswith(".h") or re.search(r"_body\.h$|/vec_\w+\.h$|_cases\.h$|/pair_isa\.h$", path):
         return []
     base = re.sub(r"\W", "_", path.rsplit("/", 1)[-1]).upper()
     want = re.compile(r"#ifndef (PITH_\w*%s|PK_\w*%s)\n#define \1\n" % (base, base))

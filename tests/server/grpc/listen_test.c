@@ -78,7 +78,7 @@ static void text_that_is_no_address_is_refused(void **state) {
     }
     char longer[600];
     memset(longer, 'h', sizeof longer);
-    strcpy(longer + 500, ":1");
+    memcpy(longer + 500, ":1", 3);
     assert_int_equal(bind_to(longer).status, PITH_INVALID);
 }
 

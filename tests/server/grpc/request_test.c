@@ -182,6 +182,32 @@ static void lengths_are_bounded(void **state) {
     assert_refused(&message, "model");
 }
 
+static void an_explanation_of_too_many_words_is_refused_before_the_model_runs(void **state) {
+    size_t len = 2 * ((size_t)PITH_EXPLAIN_WORDS_MAX + 1);
+    char *text = malloc(len + 1);
+    for (size_t i = 0; i < len; i += 2) {
+        memcpy(text + i, i % 4 == 0 ? "w " : "w\n", 2);
+    }
+    text[len] = '\0';
+    Pith__V1__CompressRequest message = a_request(text);
+    pith_arena arena;
+    pith_arena_init(&arena, 1 << 16);
+    pith_compress_request request;
+    pith_submit_opts submit = {0};
+    pith_fault fault;
+    assert_int_equal(pith_request_read(&message, "", len, &arena, &request, &submit, &fault),
+                     PITH_OK);
+    message.explain = 1;
+    assert_int_equal(pith_request_read(&message, "", len, &arena, &request, &submit, &fault),
+                     PITH_INVALID);
+    assert_string_equal(fault.field, "explain");
+    message.text.len -= 2; /* exactly the limit */
+    assert_int_equal(pith_request_read(&message, "", len, &arena, &request, &submit, &fault),
+                     PITH_OK);
+    pith_arena_reset(&arena);
+    free(text);
+}
+
 static void the_prefix_stands_before_the_field(void **state) {
     Pith__V1__CompressRequest message = a_request("x");
     message.domain = (Pith__V1__Domain)99;
@@ -207,6 +233,7 @@ int main(void) {
         cmocka_unit_test(keep_ranges_must_lie_on_characters_of_the_text),
         cmocka_unit_test(too_many_keep_ranges_are_refused),
         cmocka_unit_test(lengths_are_bounded),
+        cmocka_unit_test(an_explanation_of_too_many_words_is_refused_before_the_model_runs),
         cmocka_unit_test(the_prefix_stands_before_the_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,7 +110,7 @@ static void what_cannot_be_retried_has_no_delay(void **state) {
 static void an_unknown_model_names_the_resource(void **state) {
     pith_fault fault;
     (void)pith_fault_set(&fault, PITH_NOT_FOUND, "model", "no model of this name");
-    strcpy(fault.resource, "gone");
+    memcpy(fault.resource, "gone", 5);
     seen s = build(&fault, "");
     Google__Rpc__ResourceInfo *info = (Google__Rpc__ResourceInfo *)detail(
         &s, "ResourceInfo", &google__rpc__resource_info__descriptor);
