@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Benchmarks the linear kernel beside oneDNN (where libdnnl-dev is installed), then the encoder on the ModernBERT-base shape with weights from the integer generator, beside
-# ONNX Runtime fp32 (PYTHON with numpy, and onnx + onnxruntime for the peer). Arguments go to
-# compare.py: --threads, --dtype, --isa, --rounds.
+# Benchmarks the linear kernel beside oneDNN (where libdnnl-dev is installed), then the encoder on
+# the ModernBERT-base shape with weights from the integer generator, beside ONNX Runtime fp32 (PYTHON
+# with numpy, and onnx + onnxruntime for the peer). Arguments go to compare.py: --threads, --dtype,
+# --isa, --rounds.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}

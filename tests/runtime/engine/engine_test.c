@@ -52,7 +52,7 @@ static void one_text_gets_one_reply(void **state) {
     free(text);
 }
 
-enum { MIX_TEXTS = 24, MIX_ROUNDS = 3 };
+enum { MIX_TEXTS = 16, MIX_ROUNDS = 2 };
 
 static void a_text_gives_the_same_bytes_alone_and_in_any_batch(void **state) {
     char *texts[MIX_TEXTS];
@@ -413,7 +413,7 @@ static void closing_answers_everything_that_was_accepted(void **state) {
     free(text);
 }
 
-enum { STORM_THREADS = 3, STORM_JOBS = 150 };
+enum { STORM_THREADS = 3, STORM_JOBS = 100 };
 
 typedef struct storm {
     pith_engine *engine;
@@ -426,7 +426,7 @@ static void *storm_main(void *arg) {
     storm *s = arg;
     for (uint32_t i = 0; i < STORM_JOBS; i++) {
         uint64_t x = s->seed * 7919 + i * 104729;
-        char *text = words_of((uint32_t)(x % 400), x);
+        char *text = words_of((uint32_t)(x % 300), x);
         pith_submit_opts opts = {.priority = (pith_priority)(x % PITH_PRIORITY_COUNT)};
         if (x % 5 == 0) {
             opts.deadline_ns = pith_clock_now(&pith_clock_system) + (int64_t)(x % 3000000);
