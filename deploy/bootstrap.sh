@@ -13,8 +13,7 @@ build_packages=(build-essential cmake ninja-build pkg-config
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
     libjemalloc-dev libdnnl-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev
     libcmocka-dev)
-test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf
-    protobuf-compiler-grpc)
+test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf)
 cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
     nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85 nvidia-cublas==13.1.0.3
     nvidia-nccl-cu13 nvidia-cuda-cuobjdump==13.0.85)

@@ -12,6 +12,11 @@ static pith_status prepare(pith_engine *engine, pith_job *job, pith_token_list *
     if (status != PITH_OK) {
         return status;
     }
+    if (job->request.explain && job->doc.n_words > PITH_EXPLAIN_WORDS_MAX) {
+        job->err_field = "explain";
+        return pith_fail(&job->err, PITH_INVALID, "explain: %u words, at most %d are explained",
+                         job->doc.n_words, PITH_EXPLAIN_WORDS_MAX);
+    }
     if (pith_compress_trivial(&job->request, &job->doc, &job->result, &job->arena)) {
         job->result_ready = true;
         return PITH_OK;

@@ -373,6 +373,26 @@ static void bad_requests_are_refused_with_the_field(void **state) {
     pith_engine_close(engine);
 }
 
+static void an_explanation_of_too_many_words_is_refused_before_the_model_runs(void **state) {
+    fake_runner fake;
+    pith_engine *engine = faked(&fake, (pith_engine_opts){0});
+    char *text = words_of(PITH_EXPLAIN_WORDS_MAX + 1, 12);
+    pith_compress_request request = request_of(text, strlen(text));
+    request.explain = true;
+    kept_reply kept;
+    kept_reply_init(&kept);
+    pith_submit_opts opts = {
+        .deadline_ns = PITH_DEADLINE_NONE, .reply = kept_reply_take, .user = &kept};
+    assert_int_equal(pith_engine_submit(engine, &request, &opts, NULL, NULL, NULL), PITH_OK);
+    kept_reply_wait(&kept);
+    assert_int_equal(kept.status, PITH_INVALID);
+    assert_non_null(strstr(kept.error, "explain: 200001 words"));
+    assert_int_equal(atomic_load(&fake.n_steps), 0);
+    pith_engine_close(engine);
+    kept_reply_free(&kept);
+    free(text);
+}
+
 static void a_draining_engine_finishes_what_it_has_and_takes_no_more(void **state) {
     fake_runner fake;
     pith_engine *engine = faked(&fake, (pith_engine_opts){0});
@@ -510,6 +530,7 @@ int main(void) {
         cmocka_unit_test(interactive_work_goes_before_batch_work),
         cmocka_unit_test(a_long_text_does_not_hold_up_a_short_one),
         cmocka_unit_test(bad_requests_are_refused_with_the_field),
+        cmocka_unit_test(an_explanation_of_too_many_words_is_refused_before_the_model_runs),
         cmocka_unit_test(a_draining_engine_finishes_what_it_has_and_takes_no_more),
         cmocka_unit_test(closing_answers_everything_that_was_accepted),
         cmocka_unit_test(a_storm_of_cancels_and_deadlines_loses_no_reply),
