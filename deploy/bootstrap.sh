@@ -11,7 +11,7 @@ tools=$PWD/build/tools
 
 build_packages=(build-essential cmake ninja-build pkg-config
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
-    libjemalloc-dev libdnnl-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev
+    libjemalloc-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev
     libcmocka-dev)
 test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf)
 cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
@@ -65,6 +65,7 @@ cuda_toolkit() {
 }
 
 bench_peers() {
+    install_packages libdnnl-dev
     [ -x "$tools/bench/bin/python" ] && return
     echo "bootstrap: installing the benchmark peers"
     python3 -m venv "$tools/bench" || install_packages python3-venv
