@@ -140,9 +140,9 @@ static void a_cancelled_job_ends_while_others_go_on(void **state) {
     kept_reply_init(&other);
     pith_job *job;
     assert_int_equal(submit(engine, text, &dropped, (pith_submit_opts){0}, &job), PITH_OK);
+    fake_wait_submitted(&fake, PITH_STEPS_IN_FLIGHT);
     assert_int_equal(
         submit(engine, "a short one with 42 words", &other, (pith_submit_opts){0}, NULL), PITH_OK);
-    (void)usleep(30000);
     pith_job_cancel(job);
     pith_job_release(job);
     atomic_store(&fake.held, false);
@@ -228,19 +228,22 @@ static void interactive_work_goes_before_batch_work(void **state) {
     for (int i = 0; i < 8; i++) {
         kept_reply_init(&kept[i]);
     }
-    char *filler = words_of(60, 8); /* fills both steps, so that the rest waits */
+    char *filler = words_of(60, 8); /* fills a step, so that the rest waits */
     for (int i = 0; i < 2; i++) {
         assert_int_equal(submit(engine, filler, &kept[i], (pith_submit_opts){0}, NULL), PITH_OK);
     }
-    (void)usleep(30000);
+    fake_wait_submitted(&fake, 1);
     unsigned before = atomic_load(&fake.n_sequences);
     assert_int_equal(before, 0);
+    pith_job *late;
     pith_submit_opts batch = {.priority = PITH_PRIORITY_BATCH};
     pith_submit_opts urgent = {.priority = PITH_PRIORITY_INTERACTIVE};
-    assert_int_equal(submit(engine, "zebra zebra zebra zebra", &kept[2], batch, NULL), PITH_OK);
-    (void)usleep(20000);
-    assert_int_equal(submit(engine, "query query query query", &kept[3], urgent, NULL), PITH_OK);
-    (void)usleep(20000);
+    assert_int_equal(submit(engine, "zebra zebra zebra zebra", &kept[2], batch, &late), PITH_OK);
+    wait_tokenized(late);
+    pith_job_release(late);
+    assert_int_equal(submit(engine, "query query query query", &kept[3], urgent, &late), PITH_OK);
+    wait_tokenized(late);
+    pith_job_release(late);
     atomic_store(&fake.held, false);
     for (int i = 0; i < 4; i++) {
         kept_reply_wait(&kept[i]);
@@ -273,10 +276,12 @@ static void a_long_text_does_not_hold_up_a_short_one(void **state) {
     kept_reply_init(&big);
     kept_reply_init(&small);
     assert_int_equal(submit(engine, text, &big, (pith_submit_opts){0}, NULL), PITH_OK);
-    (void)usleep(200000);
-    assert_int_equal(submit(engine, "zebra zebra zebra zebra", &small, (pith_submit_opts){0}, NULL),
-                     PITH_OK);
-    (void)usleep(30000);
+    fake_wait_submitted(&fake, PITH_STEPS_IN_FLIGHT);
+    pith_job *late;
+    assert_int_equal(
+        submit(engine, "zebra zebra zebra zebra", &small, (pith_submit_opts){0}, &late), PITH_OK);
+    wait_tokenized(late);
+    pith_job_release(late);
     atomic_store(&fake.held, false);
     kept_reply_wait(&big);
     kept_reply_wait(&small);

@@ -20,12 +20,32 @@ float fake_score(uint32_t id) {
     return (float)(mix(id) >> 40) / (float)(1 << 24);
 }
 
+enum { LOOK_US = 500, SETTLE_US = 10000 };
+
+void fake_wait_submitted(fake_runner *fake, uint32_t n) {
+    while (atomic_load(&fake->n_submitted) < n) {
+        (void)usleep(LOOK_US);
+    }
+}
+
+/* A tokenized job is in the scheduler's hands one turn of its loop later. */
+void wait_tokenized(const pith_job *job) {
+    uint32_t done;
+    uint32_t total = 0;
+    while (total == 0) {
+        (void)usleep(LOOK_US);
+        pith_job_progress(job, &done, &total);
+    }
+    (void)usleep(SETTLE_US);
+}
+
 static pith_status fake_submit(void *self, pith_step *step) {
     fake_runner *fake = self;
     if (fake->n_inside == PITH_STEPS_IN_FLIGHT) {
         return PITH_EXHAUSTED;
     }
     fake->inside[fake->n_inside++] = step;
+    (void)atomic_fetch_add(&fake->n_submitted, 1);
     return PITH_OK;
 }
 

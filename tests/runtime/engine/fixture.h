@@ -11,10 +11,11 @@
 
 /* A runner whose scores are a hash of the token id, so that tests know what must come out. */
 typedef struct fake_runner {
-    atomic_bool held;    /* steps stay inside */
-    atomic_bool fail;    /* steps end as PITH_INTERNAL */
-    atomic_bool nan;     /* the first score of each step is NaN */
-    atomic_uint n_steps; /* finished */
+    atomic_bool held;        /* steps stay inside */
+    atomic_bool fail;        /* steps end as PITH_INTERNAL */
+    atomic_bool nan;         /* the first score of each step is NaN */
+    atomic_uint n_submitted; /* steps taken so far */
+    atomic_uint n_steps;     /* finished */
     pith_step *inside[PITH_STEPS_IN_FLIGHT];
     uint32_t n_inside;
     uint32_t first_ids[4096]; /* second id of each sequence, in the order of computation */
@@ -24,6 +25,10 @@ typedef struct fake_runner {
 
 void fake_runner_init(fake_runner *fake, pith_runner *runner);
 float fake_score(uint32_t id);
+
+/* Waits until n steps were taken; until a job was tokenized. */
+void fake_wait_submitted(fake_runner *fake, uint32_t n);
+void wait_tokenized(const pith_job *job);
 
 /* A reply as it was at the callback. */
 typedef struct kept_reply {
