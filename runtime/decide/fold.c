@@ -205,7 +205,8 @@ static void decide(folder *f, uint32_t i) {
     bool first = k->seen < f->after;
     k->seen += first;
     line->own = fresh && !first;
-    line->folded = !first && !fresh && i != k->last;
+    line->edge = first || i == k->last;
+    line->folded = !line->edge && !fresh;
 }
 
 static uint32_t indent_of(const folder *f, uint32_t i) {
@@ -237,7 +238,8 @@ static void keep_records(folder *f, uint32_t *room) {
     memset(marked, 0, n * sizeof *marked);
     for (uint32_t i = n; i-- > 0;) {
         bool key = f->doc->text[f->doc->units[lines[i].unit_begin].start] == '"';
-        if (owners[i] != PITH_FOLD_NONE && (lines[i].own || (marked[i] && key))) {
+        if (owners[i] != PITH_FOLD_NONE &&
+            (lines[i].own || (key && (marked[i] || lines[i].edge)))) {
             marked[owners[i]] = true;
         }
     }

@@ -8,8 +8,9 @@
  *   - its template has masks and no letter outside them: what varies is all that it says (a path of
  *     a listing, a value of an array); or it holds a byte that stands for a mask;
  *   - with `records`, it is part of a record of which a line stays for one of the first three
- *     reasons: the lines under the same line of smaller indentation (members of a JSON object),
- *     and where that line begins with a key, those of the record around it.
+ *     reasons, or a line with a key because it is the first or the last of its kind: the lines
+ *     under the same line of smaller indentation (members of a JSON object), and where that line
+ *     begins with a key, those of the record around it.
  * Blank lines are no lines here. Hashes only say where to look; bytes decide. Linear time on any
  * text: a kind or an identifier that is not found in a few places counts as new, and stays.
  *
@@ -45,6 +46,7 @@ typedef struct pith_fold_line {
     uint32_t error_unit; /* the unit that tells of something going wrong, or PITH_FOLD_NONE */
     bool held;
     bool own;    /* stays for a reason of its own */
+    bool edge;   /* one of the first of its kind, or the last */
     bool folded; /* goes whole */
     bool stands; /* stays, and lines of its kind are folded */
 } pith_fold_line;
