@@ -38,17 +38,37 @@ static bool is_short_word(const char *s, size_t len, size_t at) {
     return word && begins && (at + 3 == len || !pith_scan_word(s[at + 3]));
 }
 
-/* Where the number behind a word like "status" or "HTTP/1.1" begins, or `len`. */
-static size_t code_at(const char *s, size_t len, size_t at) {
-    static const char *const words[] = {"status", "code", "rc", "exit", "errno", "exited with"};
+/* Words before a number that says how something ended. */
+typedef struct code_word {
+    const char *text;
+    bool process; /* 0 is the only good end; else those of HTTP from 200 to 399 are too */
+} code_word;
+
+static const code_word code_words[] = {
+    {"status", false},    {"code", false},       {"rc", true},          {"errno", true},
+    {"exit", true},       {"exit code", true},   {"exit status", true}, {"exit_code", true},
+    {"exitcode", true},   {"exit-code", true},   {"exited with", true}, {"exited with code", true},
+    {"returncode", true}, {"return code", true},
+};
+
+/* Where the number behind such a word or HTTP/1.1 begins, or `len`. */
+static size_t code_at(const char *s, size_t len, size_t at, bool *process) {
     enum { GAP_BYTES_MAX = 4 }; /* `": ` or ` = ` */
     size_t end = len;
+    *process = false;
+    if (strchr("cehrsCEHRS", s[at]) == NULL) { /* how they all begin */
+        return len;
+    }
     if (starts(s, len, at, "http/") && at + 6 < len && pith_scan_digit(s[at + 5])) {
         end = at + 6 + (s[at + 6] == '.' ? 2 : 0);
     }
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        bool begins = i != 2 || at == 0 || !pith_scan_word(s[at - 1]); /* "rc" ends many words */
-        end = begins && starts(s, len, at, words[i]) ? at + strlen(words[i]) : end;
+    for (size_t i = 0; i < sizeof code_words / sizeof *code_words; i++) {
+        const code_word *word = &code_words[i];
+        bool begins = word->text[1] != 'c' || at == 0 || !pith_scan_word(s[at - 1]); /* src */
+        if (begins && starts(s, len, at, word->text)) {
+            end = at + strlen(word->text);
+            *process = word->process;
+        }
     }
     size_t gap = end;
     while (gap < len && gap - end < GAP_BYTES_MAX && strchr("\"': =", s[gap]) != NULL) {
@@ -57,8 +77,7 @@ static size_t code_at(const char *s, size_t len, size_t at) {
     return gap > end ? gap : len;
 }
 
-/* A status that is neither 0 nor one of HTTP's that are no errors. */
-static bool is_bad_code(const char *s, size_t len, size_t at) {
+static bool is_bad_code(const char *s, size_t len, size_t at, bool process) {
     size_t from = at + (at < len && s[at] == '-');
     size_t end = from;
     while (end < len && pith_scan_digit(s[end])) {
@@ -68,8 +87,8 @@ static bool is_bad_code(const char *s, size_t len, size_t at) {
         return false;
     }
     bool zero = end - from == 1 && s[from] == '0';
-    bool fine = from == at && end - from == 3 && s[from] >= '1' && s[from] <= '3';
-    return !zero && !fine;
+    bool http = from == at && end - from == 3 && (s[from] == '2' || s[from] == '3');
+    return !zero && (process || !http);
 }
 
 /* W1121 12:07:00.000000: glog's lines of warnings, errors and fatal errors. */
@@ -92,8 +111,9 @@ size_t pith_line_error_find(const char *line, size_t len) {
         if (has_stem(line, len, at) || is_short_word(line, len, at)) {
             return at;
         }
-        size_t code = code_at(line, len, at);
-        if (code < len && is_bad_code(line, len, code)) {
+        bool process;
+        size_t code = code_at(line, len, at, &process);
+        if (code < len && is_bad_code(line, len, code, process)) {
             return code;
         }
     }

@@ -60,8 +60,9 @@ bool pith_line_template_make(pith_line_template *t, const char *line, size_t len
  * any case: abort alert corrupt crash critical deadlock denied emerg error exception exceeded fail
  * fatal forbidden invalid killed overflow panic refused reject segfault severe timeout "timed out"
  * traceback unauthorized unavailable unreachable warn, also inside of longer words; err or oom as a
- * word of its own; a status, code, rc, exit, errno or HTTP/x.y followed by a number other than 0
- * and 100 to 399; a line that starts as glog's W, E and F lines do. */
+ * word of its own; rc, errno, returncode, exit (code, status) or "exited with" before a number
+ * other than 0; status, code or HTTP/x.y before one other than 0 and 200 to 399; a line that starts
+ * as glog's W, E and F lines do. */
 size_t pith_line_error_find(const char *line, size_t len);
 
 #endif
