@@ -225,6 +225,24 @@ static void a_score_that_is_not_finite_folds_nothing(void **state) {
     assert_int_equal(f.result.critical_total, 3);
 }
 
+static uint32_t n_folded_with(const char *input, uint32_t hash_bits) {
+    pith_compress_request request = request_for(input);
+    fixture_rule rule = {1, 0, 1.0};
+    fixture_score_text(&f, &request, &rule);
+    bool held[64] = {false};
+    assert_true(f.doc.n_units <= 64);
+    pith_fold fold;
+    pith_fold_opts opts = {.hash_bits = hash_bits};
+    assert_int_equal(pith_fold_find(&f.doc, &opts, held, &f.arena, &fold, &f.err), PITH_OK);
+    return fold.n_folded;
+}
+
+static void identifiers_of_another_kind_are_new_even_when_they_collide(void **state) {
+    const char *input = "up node1 5\ngo node2 5\nup node2 6\nup node2 7\nup node2 8\n";
+    assert_int_equal(n_folded_with(input, 0), 1);
+    assert_int_equal(n_folded_with(input, 1), 1);
+}
+
 /* Collisions on purpose: one bit of the hash is left. Bytes decide, and the lines are the same as
  * with the whole hash; where too many kinds share a place the others stay. */
 static void kinds_and_identifiers_that_collide_are_told_apart(void **state) {
@@ -317,6 +335,7 @@ int main(void) {
         cmocka_unit_test(budgets_are_shares_of_the_whole_input),
         cmocka_unit_test(a_score_that_is_not_finite_folds_nothing),
         cmocka_unit_test(kinds_and_identifiers_that_collide_are_told_apart),
+        cmocka_unit_test(identifiers_of_another_kind_are_new_even_when_they_collide),
         cmocka_unit_test(a_hundred_thousand_lines_take_linear_time),
         cmocka_unit_test(a_small_arena_is_exhausted_not_overrun),
     };
