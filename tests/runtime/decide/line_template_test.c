@@ -184,6 +184,37 @@ static void signs_of_errors_are_found_and_their_absence_too(void **state) {
     }
 }
 
+/* Lines from the characters that scanners look for, in rooms of the exact size: the sanitizers see
+ * a byte read or written outside. */
+static void generated_lines_stay_within_their_room(void **state) {
+    static const char alphabet[] = "0123456789afxZTeE  ..--::///\\\"\"''`,=_~%+[](){}\xC2\xB5"
+                                   "NovMonsUTCstatuscodeHTTP";
+    uint64_t seed = 1;
+    for (int n = 0; n < 20000; n++) {
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        size_t len = (size_t)(seed >> 33) % 60;
+        char *line = malloc(len == 0 ? 1 : len);
+        char *exact = malloc(len == 0 ? 1 : len);
+        pith_line_id *room = malloc(PITH_LINE_IDS_MAX(len) * sizeof *room);
+        assert_true(line != NULL && exact != NULL && room != NULL);
+        for (size_t i = 0; i < len; i++) {
+            seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            line[i] = alphabet[(seed >> 33) % (sizeof alphabet - 1)];
+        }
+        pith_line_template t = {.bytes = exact, .ids = room};
+        assert_true(pith_line_template_make(&t, line, len));
+        assert_true(t.len <= len && t.n_ids <= PITH_LINE_IDS_MAX(len));
+        for (uint32_t i = 0; i < t.n_ids; i++) {
+            assert_true(room[i].start < room[i].end && room[i].end <= len);
+            assert_true(i == 0 || room[i - 1].end <= room[i].start);
+        }
+        assert_true(pith_line_error_find(line, len) <= len);
+        free(line);
+        free(exact);
+        free(room);
+    }
+}
+
 /* Each of these made a naive scanner start again at every byte. */
 static void hostile_lines_take_linear_time(void **state) {
     static const char *const parts[] = {"'a", "\"a ",   "a-",      "1.",     "1.1x",
@@ -227,6 +258,7 @@ int main(void) {
         cmocka_unit_test(a_template_knows_whether_it_says_anything),
         cmocka_unit_test(a_line_with_a_mask_byte_has_no_template),
         cmocka_unit_test(signs_of_errors_are_found_and_their_absence_too),
+        cmocka_unit_test(generated_lines_stay_within_their_room),
         cmocka_unit_test(hostile_lines_take_linear_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
