@@ -60,6 +60,7 @@ static int serve(const pith_options *options, pith_engine *engine, sigset_t *sig
         .engine = engine,
         .text_bytes_max = options->max_text_bytes,
         .max_connections = options->max_connections,
+        .fold_repeats = options->fold_repeats,
     };
     if (pith_grpc_server_open(&server, &opts, &err) != PITH_OK) {
         return refuse(&err);

@@ -59,9 +59,11 @@ static void keep_prefix(pith_decision *d, const ranking *r, uint32_t k) {
     }
 }
 
-/* Adds items in rank order until the next one would exceed the share of the units' tokens. */
+/* Adds items in rank order until the next one would exceed the share of the units' tokens, those
+ * of folded lines among them. */
 static void apply_ratio(pith_decision *d, const ranking *r) {
-    double limit = d->request->budget_value * (double)(r->forced_tokens + r->cost[r->n]);
+    uint64_t total = r->forced_tokens + r->cost[r->n] + d->folded_tokens;
+    double limit = d->request->budget_value * (double)total;
     uint32_t k = 0;
     while (k < r->n && (double)(r->forced_tokens + r->cost[k + 1]) <= limit) {
         k++;

@@ -90,13 +90,17 @@ static bool any_kept(const pith_decision *d) {
 }
 
 static pith_status choose(pith_decision *d, pith_err *err) {
-    pith_status status = pith_floor_force(d, err);
+    pith_status status = pith_fold_apply(d, err);
+    if (status == PITH_OK) {
+        status = pith_floor_force(d, err);
+    }
     if (status != PITH_OK) {
         return status;
     }
     if (d->request->profile == PITH_PROFILE_KOMPRESS) {
         return pith_kompress_decide(d, err);
     }
+    pith_fold_force(d);
     status = pith_items_make(d, err);
     return status == PITH_OK ? pith_budget_apply(d, err) : status;
 }

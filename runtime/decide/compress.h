@@ -34,6 +34,7 @@ typedef struct pith_compress_request {
     pith_domain domain;  /* PITH_DOMAIN_AUTO: routed */
     pith_profile profile;
     bool explain;
+    bool fold_repeats;      /* faithful only: repeated lines go whole, see runtime/decide/fold.h */
     const pith_range *keep; /* [n_keep] byte ranges that must survive */
     size_t n_keep;
 } pith_compress_request;
@@ -66,11 +67,13 @@ typedef struct pith_compress_result {
     uint32_t input_words; /* white-space words */
     uint32_t kept_words;  /* words of which at least one unit was kept */
     uint32_t input_tokens;
-    uint32_t kept_tokens; /* of the output encoded again */
-    uint32_t critical_total;
-    uint32_t critical_kept; /* found at their mapped place in the output */
+    uint32_t kept_tokens;    /* of the output encoded again */
+    uint32_t critical_total; /* but for those of folded lines */
+    uint32_t critical_kept;  /* found at their mapped place in the output */
     uint32_t unscored_words;
     uint32_t pattern_limit_hits; /* units kept because a pattern ran into its match limit */
+    uint32_t folded_lines;       /* lines that went whole because others of their kind stay */
+    uint32_t folded_critical;    /* critical spans in them */
     pith_passthrough passthrough;
     bool budget_missed; /* the floor or a keep range beat the budget */
     pith_domain domain;
@@ -83,6 +86,7 @@ typedef struct pith_compress_result {
 typedef struct pith_decide_config {
     double thresholds[PITH_DOMAIN_COUNT]; /* [0] is unused */
     uint32_t critical_window;             /* units matched together by the patterns: 1-3 */
+    uint32_t fold_after; /* lines of a kind that stay before its repeats fold; 0: 1 */
     const struct pith_critical *critical; /* compiled patterns, see runtime/text/critical.h */
 } pith_decide_config;
 

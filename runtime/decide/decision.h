@@ -1,11 +1,12 @@
 /* The decision about one text while it is being made. Private to runtime/decide and its tests.
  *
- * Plain memory in the request's arena, one thread. The order of work: floor, items, budget (or
- * kompress), join, outcome. */
+ * Plain memory in the request's arena, one thread. The order of work: fold, floor, items,
+ * budget (or kompress), join, outcome. */
 #ifndef PITH_DECIDE_DECISION_H
 #define PITH_DECIDE_DECISION_H
 
 #include "runtime/decide/compress.h"
+#include "runtime/decide/fold.h"
 #include "runtime/text/critical.h"
 #include "runtime/text/join.h"
 
@@ -31,7 +32,11 @@ typedef struct pith_decision {
     bool *critical;                    /* [n_units] holds part of such a span */
     bool *forced;                      /* [n_units] kept whatever the score */
     bool *kept;                        /* [n_units] */
-    pith_item *items;                  /* [n_items] in text order */
+    bool *folded;   /* [n_units] dropped with its line; NULL: folding was not asked for */
+    pith_fold fold; /* with `folded` */
+    uint32_t folded_critical;
+    uint64_t folded_tokens; /* of the folded units */
+    pith_item *items;       /* [n_items] in text order */
     uint32_t n_items;
     pith_joined joined;
     uint32_t limit_hits;
@@ -58,12 +63,26 @@ PITH_MUST_USE pith_status pith_floor_find(pith_decision *d, pith_err *err);
  * ever sets flags. */
 PITH_MUST_USE pith_status pith_floor_force(pith_decision *d, pith_err *err);
 
+/* Sets flags[u] for units of keep ranges. */
+PITH_MUST_USE pith_status pith_floor_mark_keep(const pith_decision *d, bool *flags, pith_err *err);
+
 /* flags[u] = true for every unit that shares a byte with a span. */
 void pith_floor_mark(const pith_document *doc, const pith_span_list *spans, bool *flags);
 
+/* fold_apply.c */
+
+/* With fold_repeats, for all but code and diffs, where a line's place is its meaning: sets
+ * d->folded and takes the critical spans of folded lines out of what is found. Before
+ * pith_floor_force. */
+PITH_MUST_USE pith_status pith_fold_apply(pith_decision *d, pith_err *err);
+
+/* Forces what must be seen of lines that folding leaves: the word that tells of an error, and a
+ * word of each line that stands for folded ones. After pith_floor_force. */
+void pith_fold_force(pith_decision *d);
+
 /* items.c */
 
-/* Groups units into items; a row with one forced unit is forced. */
+/* Groups units that are not folded into items; a row with one forced unit is forced. */
 PITH_MUST_USE pith_status pith_items_make(pith_decision *d, pith_err *err);
 
 /* Items that are not forced, best score first, ties to the earlier. order: [n_items]; returns how

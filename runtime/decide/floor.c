@@ -48,7 +48,7 @@ static uint32_t unit_after(const pith_document *doc, uint32_t pos) {
 }
 
 /* Ranges may overlap in any number, so each only notes where it begins and ends. */
-static pith_status force_ranges(pith_decision *d, pith_err *err) {
+pith_status pith_floor_mark_keep(const pith_decision *d, bool *flags, pith_err *err) {
     const pith_document *doc = d->doc;
     if (d->request->n_keep == 0) {
         return PITH_OK;
@@ -73,7 +73,7 @@ static pith_status force_ranges(pith_decision *d, pith_err *err) {
     int64_t open = 0;
     for (uint32_t u = 0; u < doc->n_units; u++) {
         open += step[u];
-        d->forced[u] = d->forced[u] || open > 0;
+        flags[u] = flags[u] || open > 0;
     }
     return PITH_OK;
 }
@@ -139,5 +139,5 @@ pith_status pith_floor_force(pith_decision *d, pith_err *err) {
         }
         force_limited(d, &d->critical_spans.limited, marks);
     }
-    return status == PITH_OK ? force_ranges(d, err) : status;
+    return status == PITH_OK ? pith_floor_mark_keep(d, d->forced, err) : status;
 }

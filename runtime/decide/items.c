@@ -38,6 +38,10 @@ pith_status pith_items_make(pith_decision *d, pith_err *err) {
     }
     d->n_items = 0;
     for (uint32_t u = 0; u < doc->n_units; u++) {
+        if (d->folded != NULL && d->folded[u]) {
+            d->folded_tokens += doc->units[u].n_tok;
+            continue;
+        }
         bool same = u > 0 && doc->units[u].line == doc->units[u - 1].line;
         if (!same || !rows[doc->units[u].line]) {
             d->items[d->n_items++] = (pith_item){.unit_begin = u};

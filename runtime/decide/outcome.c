@@ -11,6 +11,8 @@ static void fill_common(const pith_decision *d, pith_compress_result *result) {
         .critical_total = (uint32_t)d->critical_spans.spans.len,
         .unscored_words = d->unscored_words,
         .pattern_limit_hits = d->limit_hits,
+        .folded_lines = d->fold.n_folded,
+        .folded_critical = d->folded_critical,
         .budget_missed = d->budget_missed,
         .domain = d->domain,
     };

@@ -83,6 +83,10 @@ static pith_status check_request(const pith_engine *engine, const pith_compress_
         blame(field, "priority");
         return pith_fail(err, PITH_INVALID, "priority: unknown value %d", (int)opts->priority);
     }
+    if (request->fold_repeats && request->profile == PITH_PROFILE_KOMPRESS) {
+        blame(field, "fold_repeats");
+        return pith_fail(err, PITH_INVALID, "fold_repeats: the kompress profile does not know it");
+    }
     pith_status status = check_budget(request, field, err);
     if (status == PITH_OK) {
         status = check_text(engine, request, field, err);
@@ -242,11 +246,13 @@ static pith_status open_models(pith_engine *engine, const pith_engine_opts *opts
         .isa = opts->isa,
         .n_threads = opts->n_threads,
     };
+    pith_model_decisions decisions = {.critical = engine->critical,
+                                      .patterns = opts->critical_config,
+                                      .fold_after = opts->fold_after};
     pith_status status = pith_device_open(&engine->device, &device, err);
     for (size_t i = 0; status == PITH_OK && i < opts->n_models; i++) {
-        status =
-            pith_model_open(&engine->models[i], &opts->models[i], &engine->device, engine->critical,
-                            opts->critical_config, engine->step_tokens_cap, err);
+        status = pith_model_open(&engine->models[i], &opts->models[i], &engine->device, &decisions,
+                                 engine->step_tokens_cap, err);
         if (status != PITH_OK) {
             break;
         }

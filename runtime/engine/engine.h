@@ -33,6 +33,7 @@ typedef struct pith_engine_opts {
     uint32_t jobs_max;           /* accepted and not yet answered; 0: default */
     uint32_t step_tokens_max;    /* tokens packed into one step; 0: default */
     size_t text_bytes_max;       /* 16 MiB by default */
+    uint32_t fold_after;         /* lines of a kind that stay before its repeats fold; 0: 1 */
     const char *critical_config; /* JSON text that replaces or switches patterns; NULL: built in */
     const pith_clock *clock;     /* NULL: system */
     /* NULL: the model runner. Taken over: the engine closes it. */

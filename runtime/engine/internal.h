@@ -20,7 +20,8 @@ enum {
     /* Texts accepted and not yet answered, in texts of the largest size: bounds memory. */
     PITH_TEXTS_MAX = 8,
     /* A job's arena: units, tokens, ids and scores of a text whose every byte is a token and a
-     * unit: 20 + 12 + 8 + 4 bytes, the windows' overlap, the explanation, growth by doubling. */
+     * unit: 20 + 12 + 8 + 4 bytes, the windows' overlap, the explanation, growth by doubling; or
+     * whose every second byte ends a line: 36 for the document, 46 to fold it. */
     PITH_ARENA_BYTES_PER_TEXT_BYTE = 192,
     PITH_ARENA_BYTES_MIN = 8 * 1024 * 1024,
 };

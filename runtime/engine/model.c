@@ -1,6 +1,7 @@
 #include "runtime/engine/model.h"
 
 #include "runtime/base/sha256.h"
+#include "runtime/decide/fold.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,8 @@ static void absorb(pith_sha256 *sha, const char *text) {
     pith_sha256_update(sha, text, strlen(text) + 1);
 }
 
-/* Bytes are promised per fingerprint: weights, config, patterns, device, dtype and ISA path. */
+/* Bytes are promised per fingerprint: weights, config, patterns, device, dtype and ISA path, and
+ * when lines fold if that is not the default. */
 static void set_fingerprint(pith_model *model, const pith_device *device, const char *patterns) {
     pith_sha256 sha;
     pith_sha256_init(&sha);
@@ -42,6 +44,11 @@ static void set_fingerprint(pith_model *model, const pith_device *device, const 
     absorb(&sha, device->device);
     absorb(&sha, device->dtype);
     absorb(&sha, device->isa);
+    if (model->decide.fold_after != PITH_FOLD_AFTER_DEFAULT) {
+        char fold[32];
+        (void)snprintf(fold, sizeof fold, "fold-after %u", model->decide.fold_after);
+        absorb(&sha, fold);
+    }
     uint8_t digest[PITH_SHA256_BYTES];
     pith_sha256_final(&sha, digest);
     char hex[PITH_SHA256_HEX_BYTES];
@@ -114,8 +121,8 @@ static pith_status warm_up(pith_model *model, pith_err *err) {
 }
 
 pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
-                            const pith_device *device, const struct pith_critical *critical,
-                            const char *patterns, uint32_t tokens_max, pith_err *err) {
+                            const pith_device *device, const pith_model_decisions *decisions,
+                            uint32_t tokens_max, pith_err *err) {
     *model = NULL;
     pith_model *m = calloc(1, sizeof *m);
     if (m == NULL) {
@@ -131,10 +138,12 @@ pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
     }
     const char *name = spec->name != NULL ? spec->name : m->config.name;
     (void)snprintf(m->name, sizeof m->name, "%s", name);
-    m->decide.critical = critical;
+    m->decide.critical = decisions->critical;
     m->decide.critical_window = 1;
+    m->decide.fold_after =
+        decisions->fold_after > 0 ? decisions->fold_after : PITH_FOLD_AFTER_DEFAULT;
     set_thresholds(m);
-    set_fingerprint(m, device, patterns);
+    set_fingerprint(m, device, decisions->patterns);
     m->document = (pith_document_opts){
         .word_mode = m->config.split_words ? PITH_WORDS_SPLIT : PITH_WORDS_RAW,
         .window_tokens = m->config.window_tokens,

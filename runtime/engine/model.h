@@ -20,12 +20,18 @@ typedef struct pith_model {
     pith_document_opts document; /* profile filled in per job */
 } pith_model;
 
-/* `critical` is borrowed; `patterns` is the text it was opened with (NULL: built in), a part of the
- * fingerprint. tokens_max: the largest step. */
+/* What is said to every model about decisions; a part of the fingerprint. */
+typedef struct pith_model_decisions {
+    const struct pith_critical *critical; /* borrowed */
+    const char *patterns;                 /* the text it was opened with; NULL: built in */
+    uint32_t fold_after;                  /* 0: the default */
+} pith_model_decisions;
+
+/* tokens_max: the largest step. */
 PITH_MUST_USE pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
                                           const pith_device *device,
-                                          const struct pith_critical *critical,
-                                          const char *patterns, uint32_t tokens_max, pith_err *err);
+                                          const pith_model_decisions *decisions,
+                                          uint32_t tokens_max, pith_err *err);
 void pith_model_close(pith_model *model);
 
 /* What is said about the model to clients; the strings live as long as model and device. */

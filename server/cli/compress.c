@@ -127,6 +127,7 @@ static pith_status ask(const pith_options *options, const input *in,
     Pith__V1__CompressRequest request = PITH__V1__COMPRESS_REQUEST__INIT;
     request.text = borrow(in->text, in->len);
     request.explain = options->explain;
+    request.fold_repeats = options->fold_repeats;
     if (options->question != NULL) {
         request.question = borrow(options->question, strlen(options->question));
     }

@@ -62,6 +62,10 @@ void pith_show_figures(FILE *out, const Pith__V1__CompressResponse *r) {
     (void)fprintf(out, "words %u -> %u, tokens %u -> %u (%.1f %%), critical %u of %u kept, %.1f ms",
                   r->input_words, r->kept_words, r->input_tokens, r->kept_tokens, share,
                   r->critical_kept, r->critical_total, ms);
+    if (r->folded_lines > 0) {
+        (void)fprintf(out, ", %u lines folded with %u critical", r->folded_lines,
+                      r->folded_critical);
+    }
     if (r->passed_through) {
         (void)fprintf(out, ", passed through: %s", reason_name(r->passthrough_reason));
     }

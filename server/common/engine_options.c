@@ -108,6 +108,7 @@ static pith_status open_engine(pith_engine **engine, const pith_options *options
         .step_tokens_max = options->step_tokens,
         .text_bytes_max = options->max_text_bytes,
         .critical_config = patterns.data,
+        .fold_after = options->fold_after,
     };
     pith_status status = pith_engine_open(engine, &opts, err);
     pith_file_close(&patterns);

@@ -52,6 +52,11 @@ static const option_row rows[] = {
         "longest text that is accepted"),
     ROW("step-tokens", KIND_U32, step_tokens, ENGINE, "0", "N",
         "most tokens in one step; 0: the device's default"),
+    ROW("fold-repeats", KIND_BOOL, fold_repeats, PITH_CMD_SERVE | PITH_CMD_COMPRESS, NULL, NULL,
+        "drop lines whole that repeat earlier ones but for numbers, paths, times; pithd: in every "
+        "faithful request"),
+    ROW("fold-after", KIND_U32, fold_after, ENGINE, "1", "N",
+        "lines of a kind that stay before its repeats fold; the last stays too"),
     ROW("max-jobs", KIND_U32, max_jobs, PITH_CMD_SERVE, "256", "N",
         "texts accepted and not yet answered"),
     ROW("max-connections", KIND_U32, max_connections, PITH_CMD_SERVE, "1024", "N",

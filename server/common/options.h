@@ -36,6 +36,8 @@ typedef struct pith_options {
     const char *patterns;
     size_t max_text_bytes;
     uint32_t step_tokens;
+    bool fold_repeats; /* pithd: of every faithful request */
+    uint32_t fold_after;
     const char *log_level;
     /* pithd */
     const char *listen;

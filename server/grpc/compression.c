@@ -119,9 +119,12 @@ static pith_status submit(const pith_compression *service, item *it,
                           const char *prefix, pith_fault *fault) {
     const char *field = NULL;
     pith_err err = {0};
+    pith_compress_request asked = *request;
+    bool faithful = request->profile == PITH_PROFILE_FAITHFUL;
+    asked.fold_repeats = request->fold_repeats || (service->fold_repeats && faithful);
     opts->deadline_ns = pith_call_deadline_ns(it->call);
     opts->user = it;
-    pith_status status = pith_engine_submit(service->engine, request, opts, &it->job, &field, &err);
+    pith_status status = pith_engine_submit(service->engine, &asked, opts, &it->job, &field, &err);
     if (status != PITH_OK) {
         char path[PITH_FAULT_FIELD_BYTES] = "";
         if (field != NULL) {

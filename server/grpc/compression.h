@@ -8,6 +8,7 @@
 #include "runtime/engine/engine.h"
 #include "server/grpc/call.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ typedef struct pith_compression {
     pith_engine *engine;
     size_t text_bytes_max;
     uint32_t stream_items_max; /* items of one stream that are open or unsent */
+    bool fold_repeats;         /* of every request in the faithful profile */
     size_t stream_bytes_max;   /* of text in the open items of one stream; one item may be over */
 } pith_compression;
 

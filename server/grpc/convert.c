@@ -83,6 +83,8 @@ pith_status pith_response_from_reply(pith_response *response, const pith_reply *
     out->critical_kept = from->critical_kept;
     out->unscored_words = from->unscored_words;
     out->pattern_limit_hits = from->pattern_limit_hits;
+    out->folded_lines = from->folded_lines;
+    out->folded_critical = from->folded_critical;
     out->passed_through = from->passthrough != PITH_PASS_NONE;
     out->passthrough_reason = (Pith__V1__PassthroughReason)from->passthrough;
     out->budget_missed = from->budget_missed;

@@ -104,6 +104,13 @@ static pith_status read_enums(const reader *r, pith_compress_request *out,
     return PITH_OK;
 }
 
+static pith_status read_fold(const reader *r, pith_compress_request *out) {
+    out->fold_repeats = r->message->fold_repeats != 0;
+    return out->fold_repeats && out->profile == PITH_PROFILE_KOMPRESS
+               ? invalid(r, "fold_repeats", "true, which the kompress profile does not know")
+               : PITH_OK;
+}
+
 static bool inside_character(const ProtobufCBinaryData *text, uint32_t at) {
     return at < text->len && (text->data[at] & 0xC0) == 0x80;
 }
@@ -223,6 +230,9 @@ pith_status pith_request_read(const Pith__V1__CompressRequest *message, const ch
     }
     if (status == PITH_OK) {
         status = read_explain(&r, request);
+    }
+    if (status == PITH_OK) {
+        status = read_fold(&r, request);
     }
     if (status == PITH_OK) {
         status = read_keep(&r, arena, request);

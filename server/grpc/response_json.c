@@ -228,6 +228,8 @@ static void put_response(text *out, const Pith__V1__CompressResponse *r) {
         put_timing(out, r->timing);
     }
     put_uint_field(out, "patternLimitHits", r->pattern_limit_hits);
+    put_uint_field(out, "foldedLines", r->folded_lines);
+    put_uint_field(out, "foldedCritical", r->folded_critical);
     put(out, "}", 1);
 }
 

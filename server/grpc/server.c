@@ -118,6 +118,7 @@ pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opt
         .text_bytes_max = made->opts.text_bytes_max,
         .stream_items_max = made->opts.stream_items_max,
         .stream_bytes_max = 2 * made->opts.text_bytes_max,
+        .fold_repeats = made->opts.fold_repeats,
     };
     made->pulse.changed_ns = pith_clock_now(&pith_clock_system);
     pith_status status = pith_health_open(&made->health, err);

@@ -17,6 +17,7 @@
 #include "runtime/base/status.h"
 #include "runtime/engine/engine.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,7 @@ typedef struct pith_grpc_opts {
     uint32_t max_connections;  /* 1024; fewer when file descriptors are short */
     uint32_t calls_max;        /* open Compress and StreamCompress calls: 16384 */
     uint32_t stream_items_max; /* items open or unsent in one stream: 64 */
+    bool fold_repeats;         /* of every request in the faithful profile */
     int64_t stall_ns;          /* health: the engine has work and its threads stand still: 30 s */
     int64_t lame_duck_ns;      /* of a drain: NOT_SERVING, still accepting: 500 ms */
 } pith_grpc_opts;

@@ -141,6 +141,27 @@ static void a_bad_environment_value_names_the_variable(void **state) {
     assert_int_equal(unsetenv("PITH_MAX_JOBS"), 0);
 }
 
+static void folding_is_an_option_of_both_programs(void **state) {
+    pith_options options;
+    assert_int_equal(read_args(&options, PITH_CMD_SERVE, ARGS(NULL), NULL), PITH_OK);
+    assert_false(options.fold_repeats);
+    assert_int_equal(options.fold_after, 1);
+    pith_options_free(&options);
+    assert_int_equal(setenv("PITH_FOLD_REPEATS", "true", 1), 0);
+    assert_int_equal(read_args(&options, PITH_CMD_COMPRESS, ARGS("--fold-after", "3", "f"), NULL),
+                     PITH_OK);
+    assert_true(options.fold_repeats);
+    assert_int_equal(options.fold_after, 3);
+    pith_options_free(&options);
+    assert_int_equal(unsetenv("PITH_FOLD_REPEATS"), 0);
+    char *path = file_with("fold-repeats: true\n");
+    assert_int_equal(read_args(&options, PITH_CMD_SERVE, ARGS("--config", path), NULL), PITH_OK);
+    assert_true(options.fold_repeats);
+    pith_options_free(&options);
+    (void)unlink(path);
+    free(path);
+}
+
 static void budgets_are_told_from_zero(void **state) {
     pith_options options;
     assert_int_equal(
@@ -185,6 +206,7 @@ int main(void) {
         cmocka_unit_test(bad_flags_are_refused_by_name),
         cmocka_unit_test(bad_files_are_refused_with_file_and_line_or_key),
         cmocka_unit_test(a_bad_environment_value_names_the_variable),
+        cmocka_unit_test(folding_is_an_option_of_both_programs),
         cmocka_unit_test(budgets_are_told_from_zero),
         cmocka_unit_test(a_dash_and_what_follows_two_dashes_are_operands),
         cmocka_unit_test(the_values_in_force_fit_one_line),

@@ -18,11 +18,14 @@ import tempfile
 import time
 import traceback
 
+import repeats
+
 SCALARS = {
     "id": str, "text": str, "inputWords": int, "keptWords": int, "inputTokens": int,
     "keptTokens": int, "criticalTotal": int, "criticalKept": int, "passedThrough": bool,
     "passthroughReason": str, "budgetMissed": bool, "questionUsed": bool, "unscoredWords": int,
     "model": str, "modelFingerprint": str, "domain": str, "keptRanges": list,
+    "foldedLines": int, "foldedCritical": int,
 }
 SAMPLE = "".join(
     f"2026-01-0{i} INFO scheduler heartbeat accepted from remote worker process {i}\n"
@@ -289,6 +292,62 @@ def memory_stays_under_150_mib_and_start_under_a_second(p):
         print(f"# ready in {server.ready_s * 1000:.0f} ms, VmHWM {server.peak_mib():.0f} MiB")
         assert server.peak_mib() < 150
         assert server.ready_s < 1.0  # the goal is 0.3 s on a quiet machine
+
+
+def seen_lines(lines, reply):
+    """Which lines have a part in the kept ranges (bytes)."""
+    ranges, at, seen = reply["keptRanges"], 0, []
+    starts, ends = ranges[::2], ranges[1::2]
+    i = 0
+    for line, _, _ in lines:
+        end = at + len(line.encode())
+        while i < len(ends) and ends[i] <= at:
+            i += 1
+        seen.append(i < len(ends) and starts[i] < end - 1)
+        at = end
+    return seen
+
+
+def repeated_lines_fold_to_a_quarter_and_no_kind_or_error_is_lost(p):
+    samples = {"log": repeats.service_log(600, 7), "short log": repeats.service_log(200, 3),
+               "json": repeats.records(120, 7), "search": repeats.matches(300, 7)}
+    for name, lines in samples.items():
+        text = "".join(line for line, _, _ in lines)
+        plain = p.compress(text)
+        folded = p.compress(text, "--fold-repeats")
+        share = folded["keptTokens"] / folded["inputTokens"]
+        print(f"# {name}: kept tokens {plain['keptTokens'] / plain['inputTokens']:.1%}, folded "
+              f"{share:.1%}, {folded['foldedLines']} of {len(lines)} lines went whole")
+        assert plain["foldedLines"] == plain["foldedCritical"] == 0
+        assert share <= 0.25, (name, share)
+        seen = seen_lines(lines, folded)
+        kinds = {kind for _, kind, _ in lines}
+        lost = kinds - {kind for (_, kind, _), s in zip(lines, seen) if s}
+        assert not lost - {None}, (name, lost)
+        assert all(s for (_, _, bad), s in zip(lines, seen) if bad), name
+        assert folded["criticalKept"] == folded["criticalTotal"]
+        assert folded["criticalTotal"] + folded["foldedCritical"] == plain["criticalTotal"]
+
+
+def folding_is_a_flag_a_variable_and_a_default_of_the_server(p):
+    text = "".join(line for line, _, _ in repeats.service_log(60, 5))
+    flag = p.compress(text, "--fold-repeats")
+    assert flag["foldedLines"] > 0
+    by_env = p.run("compress", "-", data=text, env={"PITH_FOLD_REPEATS": "true"})
+    assert by_env.stdout.decode() == flag["text"]
+    later = p.compress(text, "--fold-repeats", "--fold-after", "2")
+    assert 0 < later["foldedLines"] < flag["foldedLines"]
+    assert later["modelFingerprint"] != flag["modelFingerprint"]
+    figures = p.run("compress", "--fold-repeats", "-", data=text).stderr.decode()
+    assert f"{flag['foldedLines']} lines folded" in figures
+    one_line(p.run("compress", "--fold-repeats", "--profile", "kompress", "-", data="a b"), 2,
+             "fold_repeats")
+    with Server(p, "--fold-repeats") as server:
+        remote = p.compress(text, "--addr", server.addr)
+        assert remote["text"] == flag["text"]
+        assert remote["modelFingerprint"] == flag["modelFingerprint"]
+        kompress = p.compress(text, "--addr", server.addr, "--profile", "kompress")
+        assert kompress["foldedLines"] == 0
 
 
 def tokens_prints_ids_and_words(p):

@@ -32,7 +32,7 @@ def every_option_is_accepted(script):
             "target_ratio": dict(target_ratio=0.5), "max_tokens": dict(max_tokens=100),
             "threshold": dict(threshold=0.4), "threshold_zero": dict(threshold=0.0),
             "question": dict(question="why?"), "domain": dict(domain=3), "profile": dict(profile=2),
-            "priority": dict(priority=2)}.items():
+            "priority": dict(priority=2), "fold_repeats": dict(fold_repeats=True)}.items():
         reply = call(script.request(text=text, **fields), timeout=30)
         script.check(f"option_{name}_is_accepted", reply.input_words == 260 and not reply.question_used,
                      reply)
@@ -49,6 +49,22 @@ def explanation(script):
     script.check("an_explanation_has_parallel_arrays",
                  n >= 39 and n == len(e.word_end) == len(e.score) == len(e.kept) == len(e.critical), e)
     script.check("an_explanation_scores_within_bounds", all(0 <= s <= 1 for s in e.score), e)
+
+
+def folding(script):
+    call = script.compress(script.channel())
+    text = "".join(f"12:00:{i:02} worker-{i} took job {i * 37}\n" for i in range(50))
+    if not script.args.fake:
+        plain = call(script.request(text=text), timeout=20)
+        reply = call(script.request(text=text, fold_repeats=True), timeout=20)
+        script.check("repeated_lines_fold_and_are_counted", plain.folded_lines == 0 and
+                     reply.folded_lines == 48 and reply.folded_critical > 0 and
+                     reply.critical_total + reply.folded_critical == plain.critical_total, reply)
+    code, text, details, _ = script.failure(
+        lambda: call(script.request(text="a b", fold_repeats=True, profile=2), timeout=20))
+    field = details["BadRequest"].field_violations[0].field if "BadRequest" in details else None
+    script.check("folding_with_kompress_is_an_invalid_argument",
+                 code == "INVALID_ARGUMENT" and field == "fold_repeats", (code, text, field))
 
 
 def odd_texts(script):
@@ -194,5 +210,5 @@ def cancel_and_deadline(script):
 
 if __name__ == "__main__":
     script = Script(__doc__)
-    sys.exit(script.run(answers, every_option_is_accepted, explanation, odd_texts, long_texts, bad_values,
-                        bad_bytes, scripted_failures, cancel_and_deadline))
+    sys.exit(script.run(answers, every_option_is_accepted, explanation, folding, odd_texts, long_texts,
+                        bad_values, bad_bytes, scripted_failures, cancel_and_deadline))

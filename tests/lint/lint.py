@@ -11,7 +11,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.M)
 # Layer -> what its files may include besides the C library (ARCHITECTURE.md, layer order).
 LAYERS = {
     "runtime/base/": ["runtime/base/"],
-    "kernels/": ["kernels/"],
+    "kernels/": ["kernels/", "cuda"],
     "runtime/text/": ["runtime/text/", "runtime/base/", "pcre2.h", "utf8proc.h", "jansson.h"],
     "runtime/weights/": ["runtime/weights/", "runtime/base/", "jansson.h"],
     "runtime/ops.h": ["runtime/base/"],

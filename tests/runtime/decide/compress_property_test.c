@@ -165,6 +165,47 @@ static void every_critical_span_survives_in_faithful(void **state) {
     assert_true(total > N_TEXTS && dropped > N_TEXTS);
 }
 
+/* The text three times over, so that its lines repeat. */
+static void triple(trial *t) {
+    size_t len = t->request.text_len;
+    if (3 * len <= sizeof text) {
+        memcpy(text + len, text, len);
+        memcpy(text + 2 * len, text, len);
+        t->request.text_len = 3 * len;
+    }
+}
+
+static void folding_keeps_the_counts_true_and_accounts_for_every_critical_span(void **state) {
+    uint64_t n_folded = 0;
+    uint64_t n_folded_critical = 0;
+    for (uint32_t n = 0; n < N_TEXTS; n++) {
+        trial t;
+        make_trial(n, &t);
+        triple(&t);
+        t.request.profile = PITH_PROFILE_FAITHFUL;
+        fixture_compress(&f, &t.request, &t.rule);
+        uint32_t total = f.result.critical_total;
+        t.request.fold_repeats = true;
+        fixture_compress(&f, &t.request, &t.rule);
+        check_ranges(&t);
+        if (f.doc.n_units > 0) {
+            recount(&t);
+        }
+        assert_int_equal(f.result.critical_kept, f.result.critical_total);
+        assert_int_equal(f.result.critical_total + f.result.folded_critical, total);
+        for (size_t i = 0; i < t.request.n_keep; i++) { /* keep ranges survive folding */
+            for (uint32_t u = 0; u < f.doc.n_units; u++) {
+                bool touches =
+                    t.keep[i].start < f.doc.units[u].end && f.doc.units[u].start < t.keep[i].end;
+                assert_true(!touches || f.result.explanation.kept[u]);
+            }
+        }
+        n_folded += f.result.folded_lines;
+        n_folded_critical += f.result.folded_critical;
+    }
+    assert_true(n_folded > N_TEXTS && n_folded_critical > N_TEXTS);
+}
+
 static void kompress_tells_the_truth_about_what_it_loses(void **state) {
     uint32_t n_short = 0;
     for (uint32_t n = 0; n < N_TEXTS; n++) {
@@ -326,6 +367,7 @@ int main(void) {
         cmocka_unit_test(counts_equal_a_recount_from_kept_ranges),
         cmocka_unit_test(joined_kept_ranges_reproduce_the_input_when_all_is_kept),
         cmocka_unit_test(every_critical_span_survives_in_faithful),
+        cmocka_unit_test(folding_keeps_the_counts_true_and_accounts_for_every_critical_span),
         cmocka_unit_test(kompress_tells_the_truth_about_what_it_loses),
         cmocka_unit_test(a_critical_span_is_looked_for_where_it_was_mapped_to),
         cmocka_unit_test(a_broken_floor_makes_critical_kept_fall_short_and_is_noticed),

@@ -29,6 +29,8 @@ static pith_compress_result a_result(void) {
                                   .critical_kept = 1,
                                   .unscored_words = 4,
                                   .pattern_limit_hits = 5,
+                                  .folded_lines = 6,
+                                  .folded_critical = 7,
                                   .budget_missed = true,
                                   .domain = PITH_DOMAIN_SEARCH,
                                   .kept_ranges = ranges,
@@ -79,6 +81,8 @@ static void a_reply_becomes_a_message_and_survives_the_wire(void **state) {
     assert_int_equal(m->timing->model_us, UINT32_MAX);
     assert_int_equal(m->timing->total_us, UINT32_MAX);
     assert_false(m->passed_through);
+    assert_int_equal(m->folded_lines, 6);
+    assert_int_equal(m->folded_critical, 7);
     pith__v1__compress_response__free_unpacked(m, NULL);
     free(bytes);
 }
@@ -163,6 +167,8 @@ static void json_of_a_reply_is_proto3_json(void **state) {
     assert_string_equal(json_string_value(json_object_get(json, "passthroughReason")),
                         "PASSTHROUGH_REASON_UNSPECIFIED");
     assert_true(json_is_true(json_object_get(json, "budgetMissed")));
+    assert_int_equal(json_integer_value(json_object_get(json, "foldedLines")), 6);
+    assert_int_equal(json_integer_value(json_object_get(json, "foldedCritical")), 7);
     assert_int_equal(json_array_size(json_object_get(json, "keptRanges")), 4);
     const json_t *explanation = json_object_get(json, "explanation");
     const json_t *score = json_array_get(json_object_get(explanation, "score"), 2);
@@ -176,10 +182,10 @@ static void json_of_a_reply_is_proto3_json(void **state) {
 
 static void json_has_every_scalar_even_at_its_default(void **state) {
     static const char *const names[] = {
-        "id",           "text",          "inputWords",      "keptWords",     "inputTokens",
-        "keptTokens",   "criticalTotal", "criticalKept",    "passedThrough", "passthroughReason",
-        "budgetMissed", "questionUsed",  "unscoredWords",   "model",         "modelFingerprint",
-        "domain",       "keptRanges",    "patternLimitHits"};
+        "id",           "text",          "inputWords",       "keptWords",     "inputTokens",
+        "keptTokens",   "criticalTotal", "criticalKept",     "passedThrough", "passthroughReason",
+        "budgetMissed", "questionUsed",  "unscoredWords",    "model",         "modelFingerprint",
+        "domain",       "keptRanges",    "patternLimitHits", "foldedLines",   "foldedCritical"};
     Pith__V1__CompressResponse empty = PITH__V1__COMPRESS_RESPONSE__INIT;
     json_t *json = to_json(&empty);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -191,7 +197,7 @@ static void json_has_every_scalar_even_at_its_default(void **state) {
 
 /* Every field of the proto is in the table above or is a message: a new one must be added here. */
 static void json_knows_every_field_of_the_proto(void **state) {
-    assert_int_equal(pith__v1__compress_response__descriptor.n_fields, 20);
+    assert_int_equal(pith__v1__compress_response__descriptor.n_fields, 22);
     assert_int_equal(pith__v1__explanation__descriptor.n_fields, 5);
     assert_int_equal(pith__v1__timing__descriptor.n_fields, 6);
 }

@@ -52,6 +52,7 @@ static void a_bare_text_gets_the_defaults(void **state) {
     assert_int_equal(o.request.budget, PITH_BUDGET_DEFAULT);
     assert_int_equal(o.request.domain, PITH_DOMAIN_AUTO);
     assert_int_equal(o.request.profile, PITH_PROFILE_FAITHFUL);
+    assert_false(o.request.fold_repeats);
     assert_int_equal(o.submit.priority, PITH_PRIORITY_NORMAL);
     assert_string_equal(o.submit.model, "");
     pith_arena_reset(&o.arena);
@@ -131,6 +132,17 @@ static void unknown_enum_values_are_refused_by_name(void **state) {
     message = a_request("x");
     message.priority = (Pith__V1__Priority)4;
     assert_refused(&message, "priority");
+}
+
+static void folding_is_read_and_refused_for_kompress(void **state) {
+    Pith__V1__CompressRequest message = a_request("x");
+    message.fold_repeats = 1;
+    outcome o = read_it(&message);
+    assert_int_equal(o.status, PITH_OK);
+    assert_true(o.request.fold_repeats);
+    pith_arena_reset(&o.arena);
+    message.profile = PITH__V1__PROFILE__PROFILE_KOMPRESS;
+    assert_refused(&message, "fold_repeats");
 }
 
 static void keep_ranges_must_lie_on_characters_of_the_text(void **state) {
@@ -230,6 +242,7 @@ int main(void) {
         cmocka_unit_test(budgets_out_of_range_are_refused),
         cmocka_unit_test(budgets_at_their_ends_are_accepted),
         cmocka_unit_test(unknown_enum_values_are_refused_by_name),
+        cmocka_unit_test(folding_is_read_and_refused_for_kompress),
         cmocka_unit_test(keep_ranges_must_lie_on_characters_of_the_text),
         cmocka_unit_test(too_many_keep_ranges_are_refused),
         cmocka_unit_test(lengths_are_bounded),
