@@ -1,0 +1,79 @@
+# kernels/emu: the CUDA kernels compiled as host C++ and run without a GPU. One program holds all of
+# its tests; it is built three times, because each build sees what the others cannot:
+#   plain  many schedules, NaN-filled memory, late copies
+#   race   happens-before checking: kernels are compiled with -fsanitize=thread, and the program is
+#          linked without it, so that kernels/emu/hooks.cc receives the calls
+#   asan   bounds of shared and global memory, alignment, overflow
+# Options are set on each target and replace the directory's, whatever PITH_SANITIZE is.
+
+if(PITH_FUZZ OR PITH_SANITIZE STREQUAL "thread")
+    return()
+endif()
+include(CheckLanguage)
+check_language(CXX)
+if(NOT CMAKE_CXX_COMPILER)
+    message(STATUS "No C++ compiler: the CUDA kernels are not emulated")
+    return()
+endif()
+enable_language(CXX)
+
+file(GLOB emu_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/emu/*.cc)
+# Kernels and their tests, where a GPU is not needed: every .cu of the tree.
+file(GLOB emu_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu
+     ${CMAKE_SOURCE_DIR}/tests/kernels/emu/*.cu)
+set_source_files_properties(${emu_kernels} PROPERTIES LANGUAGE CXX)
+
+set(emu_flags -g -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Werror -fno-strict-aliasing
+    -ffp-contract=off)
+# -O0 and the checks that a kernel can trip: a quarter of the compile time of -O1 with all of UBSan.
+set(emu_asan -O0 -fsanitize=address,alignment,bounds,signed-integer-overflow,shift
+    -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+
+# emu_objects(NAME SOURCES... FLAGS...)
+function(emu_objects name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;FLAGS" ${ARGN})
+    add_library(${name} OBJECT ${ARG_SOURCES})
+    set_target_properties(${name} PROPERTIES COMPILE_OPTIONS "${emu_flags};${ARG_FLAGS}"
+                          CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF)
+endfunction()
+
+# emu_library(NAME FLAGS): the emulator and the oracle, compiled with FLAGS.
+function(emu_library name flags)
+    emu_objects(${name} SOURCES ${emu_sources} FLAGS ${flags})
+    add_library(${name}_ref OBJECT ${CMAKE_SOURCE_DIR}/kernels/ref/attn.c)
+    set_target_properties(${name}_ref PROPERTIES COMPILE_OPTIONS "-O2;-ffp-contract=off")
+endfunction()
+
+# emu_program(MODE LIBRARY KERNEL_FLAGS LINK_FLAGS): kernels.emu.MODE
+function(emu_program mode library kernel_flags link_flags)
+    set(program kernels.emu.${mode})
+    emu_objects(${program}.kernels SOURCES ${emu_kernels} FLAGS -DPK_EMULATE
+                -Wno-unknown-pragmas ${kernel_flags})
+    add_executable(${program} $<TARGET_OBJECTS:${library}> $<TARGET_OBJECTS:${library}_ref>
+                   $<TARGET_OBJECTS:${program}.kernels>)
+    set_target_properties(${program} PROPERTIES LINKER_LANGUAGE CXX LINK_OPTIONS "${link_flags}")
+    target_link_libraries(${program} PRIVATE ${CMAKE_DL_LIBS} m)
+    add_test(NAME ${program} COMMAND ${program})
+    set_tests_properties(${program} PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}" TIMEOUT 300)
+endfunction()
+
+emu_library(pith_emu "-O2")
+emu_library(pith_emu_asan "-O1;-fsanitize=address;-fno-omit-frame-pointer")
+emu_program(plain pith_emu "-O2" "")
+emu_program(race pith_emu "-O1;-fsanitize=thread" "")
+emu_program(asan pith_emu_asan "${emu_asan}" "-fsanitize=address,undefined")
+
+# Planted faults in kernels, each compiled and run: some minutes, so with the long tests only.
+find_package(Python3 COMPONENTS Interpreter QUIET)
+if(Python3_FOUND)
+    set(list "\", \"")
+    file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/emu_mutants.json CONTENT
+"{\"source\": \"${CMAKE_SOURCE_DIR}\", \"compiler\": \"${CMAKE_CXX_COMPILER}\",
+ \"plain\": {\"flags\": [\"-O2\"], \"objects\": [\"$<JOIN:$<TARGET_OBJECTS:pith_emu>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:pith_emu_ref>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:kernels.emu.plain.kernels>,${list}>\"]},
+ \"race\": {\"flags\": [\"-O1\", \"-fsanitize=thread\"], \"objects\": [\"$<JOIN:$<TARGET_OBJECTS:pith_emu>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:pith_emu_ref>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:kernels.emu.race.kernels>,${list}>\"]}}
+")
+    add_test(NAME kernels.emu.mutants
+             COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/kernels/emu/mutants.py
+                     ${CMAKE_BINARY_DIR}/emu_mutants.json)
+    set_tests_properties(kernels.emu.mutants PROPERTIES LABELS long TIMEOUT 1800)
+endif()
