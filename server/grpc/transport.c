@@ -16,8 +16,8 @@ enum {
     /* Requests that wait for calls. Calls that find none queue without a bound inside the core, but
      * each arrival posts a new one first: this covers the calls between two turns of the poller. */
     ARMED = 64,
-    TICK_MS = 500,
-    STAY_MS_MAX = 1500, /* in the core, where TICK_MS is the longest wait that is asked for */
+    TICK_MS = 200,
+    STAY_MS_MAX = 600, /* in the core, where TICK_MS is the longest wait that is asked for */
     /* With no call open for this long a drain waits only for connections in their handshake. */
     QUIET_MS = 500,
     STEP_MS = 50,
