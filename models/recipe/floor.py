@@ -35,9 +35,10 @@ class _Word(ctypes.Structure):
         ("start", ctypes.c_uint32),
         ("end", ctypes.c_uint32),
         ("line", ctypes.c_uint32),
+        ("item", ctypes.c_uint32),
         ("critical", ctypes.c_uint8),
         ("forced", ctypes.c_uint8),
-        ("unused", ctypes.c_uint8 * 2),
+        ("unused", ctypes.c_uint8 * 6),
     ]
 
 
@@ -66,6 +67,7 @@ class Word:
     end: int
     critical: bool
     forced: bool
+    item: int  # words of one item are kept or dropped as one
     classes: frozenset
 
 
@@ -158,7 +160,14 @@ def look(text, domain="auto"):
     )
     at = character_offsets(text, data)
     words = [
-        Word(at(w.start), at(w.end), bool(w.critical), bool(w.forced), _class_set(w.classes))
+        Word(
+            at(w.start),
+            at(w.end),
+            bool(w.critical),
+            bool(w.forced),
+            w.item,
+            _class_set(w.classes),
+        )
         for w in found.words[: found.n_words]
     ]
     spans = [Span(s.start, s.end, _class_set(s.classes)) for s in found.spans[: found.n_spans]]

@@ -102,6 +102,7 @@ static void copy_words(const pith_decision *d, pith_recipe_word *words) {
     }
     for (uint32_t i = 0; i < d->n_items; i++) {
         for (uint32_t u = d->items[i].unit_begin; u < d->items[i].unit_end; u++) {
+            words[u].item = i;
             words[u].forced = d->items[i].forced;
         }
     }

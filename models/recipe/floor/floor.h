@@ -20,9 +20,10 @@ typedef struct pith_recipe_word {
     uint32_t start;   /* byte offsets, half open */
     uint32_t end;
     uint32_t line;
+    uint32_t item; /* words of one item are kept or dropped as one */
     uint8_t critical;
     uint8_t forced;
-    uint8_t unused[2];
+    uint8_t unused[6];
 } pith_recipe_word;
 
 /* A span as the reply counts it, and the classes that have one of their own in it. */
