@@ -9,6 +9,13 @@
 #include <stdint.h>
 #include <string.h>
 
+/* A function that host and device share. */
+#ifdef __CUDACC__
+#define PK_HOST_DEVICE __host__ __device__
+#else
+#define PK_HOST_DEVICE
+#endif
+
 typedef enum pk_dtype { PK_F32, PK_F16, PK_BF16 } pk_dtype;
 
 static inline size_t pk_dtype_bytes(pk_dtype dtype) {
