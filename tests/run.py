@@ -101,6 +101,7 @@ def main():
         ("lint", lambda t, n: stage_command(t, n, "tests/lint/run.sh")),
         ("recipe", lambda t, n: stage_command(t, n, "python3 models/recipe/test_labels.py")),
         ("asan", lambda t, n: stage_ctest(t, n, "dev", long_label)),
+        ("nvcc", lambda t, n: stage_command(t, n, "python3 tests/nvcc/gate.py")),
         ("layers", lambda t, n: stage_command(
             t, n, f"cmake --preset release && cmake --build build/release -j {JOBS} --target layers pithd pith")),
         ("tsan", lambda t, n: stage_ctest(
