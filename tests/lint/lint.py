@@ -122,7 +122,7 @@ def check_format():
     if shutil.which("clang-format") is None:
         print("skip lint.format (no clang-format)")
         return 0
-    files = [p for p in tracked("*.c", "*.h") if "unicode_data" not in p]
+    files = [p for p in tracked("*.c", "*.h", "*.cu", "*.cuh") if "unicode_data" not in p]
     done = subprocess.run(["clang-format", "--dry-run", "-Werror", *files], capture_output=True,
                           text=True)
     print("ok lint.format" if done.returncode == 0 else "not ok lint.format")
