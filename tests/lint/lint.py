@@ -21,7 +21,8 @@ LAYERS = {
     "runtime/decide/": ["runtime/decide/", "runtime/base/", "runtime/text/"],
     "runtime/engine/": ["runtime/"],
     "models/recipe/": ["models/recipe/", "runtime/"],
-    "server/": ["server/", "runtime/engine/engine.h", "runtime/text/", "runtime/base/",
+    "server/": ["server/", "runtime/engine/engine.h", "runtime/engine/stats.h",
+                "runtime/text/", "runtime/base/",
                 "runtime/decide/compress.h", "grpc/", "protobuf-c/", "pith/v1/", "google/", "grpc/",
                 "yaml.h", "jansson.h"],
 }
