@@ -27,18 +27,6 @@ static pith_timing timing(const pith_job *job, int64_t finish_begin, int64_t now
     return t;
 }
 
-static void count(pith_engine *engine, const pith_job *job) {
-    if (job->status == PITH_CANCELLED) {
-        (void)atomic_fetch_add(&engine->cancelled, 1);
-    }
-    if (job->status == PITH_OK && job->result.passthrough != PITH_PASS_NONE) {
-        (void)atomic_fetch_add(&engine->passed_through, 1);
-    }
-    if (job->status == PITH_OK && job->result.passthrough == PITH_PASS_NONFINITE_SCORE) {
-        (void)atomic_fetch_add(&engine->nonfinite, 1);
-    }
-}
-
 static void finish(pith_engine *engine, pith_job *job, pith_token_list *list) {
     int64_t begin = pith_clock_now(&engine->clock);
     pith_status why = pith_job_check(job, begin);
@@ -60,10 +48,9 @@ static void finish(pith_engine *engine, pith_job *job, pith_token_list *list) {
         .model = &engine->infos[job->model],
         .timing = timing(job, begin, now),
     };
-    count(engine, job);
     job->opts.reply(job->opts.user, &reply);
     (void)atomic_fetch_sub(&engine->bytes_in_flight, job->request.text_len);
-    (void)atomic_fetch_add(&engine->answered, 1);
+    pith_counters_answered(&engine->counters, &reply, job->request.text_len);
     (void)atomic_fetch_sub(&engine->jobs_in_flight, 1);
     pith_job_release(job);
 }

@@ -117,20 +117,23 @@ static void fault_of_reply(const item *it, const pith_reply *reply, const char *
 static pith_status submit(const pith_compression *service, item *it,
                           const pith_compress_request *request, pith_submit_opts *opts,
                           const char *prefix, pith_fault *fault) {
-    const char *field = NULL;
+    pith_refusal refusal;
     pith_err err = {0};
     pith_compress_request asked = *request;
     bool faithful = request->profile == PITH_PROFILE_FAITHFUL;
     asked.fold_repeats = request->fold_repeats || (service->fold_repeats && faithful);
     opts->deadline_ns = pith_call_deadline_ns(it->call);
     opts->user = it;
-    pith_status status = pith_engine_submit(service->engine, &asked, opts, &it->job, &field, &err);
+    pith_status status =
+        pith_engine_submit(service->engine, &asked, opts, &it->job, &refusal, &err);
     if (status != PITH_OK) {
+        const char *field = refusal.field;
         char path[PITH_FAULT_FIELD_BYTES] = "";
         if (field != NULL) {
             (void)snprintf(path, sizeof path, "%s%s", prefix, field);
         }
         (void)pith_fault_set(fault, status, path, "%s", without_field(err.text, field));
+        fault->retry_after_ns = refusal.retry_after_ns;
         set_resource(fault, it->model);
     }
     return status;

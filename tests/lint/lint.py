@@ -20,7 +20,8 @@ LAYERS = {
     "runtime/model/": ["runtime/model/", "runtime/base/", "runtime/ops.h", "runtime/weights/"],
     "runtime/decide/": ["runtime/decide/", "runtime/base/", "runtime/text/"],
     "runtime/engine/": ["runtime/"],
-    "server/": ["server/", "runtime/engine/engine.h", "runtime/text/", "runtime/base/",
+    "server/": ["server/", "runtime/engine/engine.h", "runtime/engine/stats.h",
+                "runtime/text/", "runtime/base/",
                 "runtime/decide/compress.h", "grpc/", "protobuf-c/", "pith/v1/", "google/", "grpc/",
                 "yaml.h", "jansson.h"],
 }
