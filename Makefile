@@ -2,7 +2,7 @@
 JOBS ?= 2
 export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 
-.PHONY: demo build test test-long serve bench fuzz lint format clean bootstrap model-floor
+.PHONY: demo build test test-long serve bench fuzz lint format clean bootstrap model-floor nvcc
 
 bootstrap:
 	@deploy/bootstrap.sh
@@ -23,6 +23,9 @@ test: bootstrap
 
 test-long: bootstrap
 	@tests/run.sh --long
+
+nvcc:
+	@python3 tests/nvcc/gate.py
 
 lint:
 	@tests/lint/run.sh

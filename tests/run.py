@@ -100,6 +100,7 @@ def main():
     stages = [
         ("lint", lambda t, n: stage_command(t, n, "tests/lint/run.sh")),
         ("asan", lambda t, n: stage_ctest(t, n, "dev", long_label)),
+        ("nvcc", lambda t, n: stage_command(t, n, "python3 tests/nvcc/gate.py")),
         ("layers", lambda t, n: stage_command(
             t, n, f"cmake --preset release && cmake --build build/release -j {JOBS} --target layers pithd pith")),
         ("recipe", lambda t, n: stage_command(t, n, "python3 models/recipe/test_all.py")),

@@ -1,6 +1,6 @@
 """Every test of the recipe that needs plain Python alone; one "ok NAME" or "not ok NAME" a test.
 
-    python3 test_all.py [MODULE ...]     the tests of floor.py and of the engine want `make model-floor`
+python3 test_all.py [MODULE ...]     the tests of floor.py and of the engine want `make model-floor`
 """
 
 import os
