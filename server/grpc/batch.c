@@ -2,6 +2,7 @@
  *
  * Each request is taken from the message by itself, so that one that cannot be decoded is its own
  * error. Each answer is packed where the engine gives it; the last one sends them all. */
+#include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/utf8.h"
 #include "server/grpc/item.h"
@@ -95,6 +96,7 @@ static void batch_reply(void *user, const pith_reply *reply) {
     batch *b = it->owner;
     pith_fault fault = {0};
     pith_arena arena;
+    pith_item_observe(it, reply);
     pith_arena_init(&arena, pith_response_arena_bytes(reply));
     if (reply->status == PITH_OK) {
         pith_response inner;
@@ -137,8 +139,9 @@ static pith_status begin_item(batch *b, size_t index, const pith_wire_field *fie
         return status;
     }
     pith_item *it;
-    status = pith_item_read(b->call, b, (const Pith__V1__CompressRequest *)message, "", arena,
-                            &request, &opts, &it, fault);
+    status = pith_item_read(b->call, PITH_ENTRY_BATCH_COMPRESS, b,
+                            (const Pith__V1__CompressRequest *)message, "", arena, &request, &opts,
+                            &it, fault);
     if (status != PITH_OK) {
         return status;
     }
@@ -163,10 +166,12 @@ static void submit_all(batch *b, const uint8_t *data, size_t len) {
         }
         pith_arena arena;
         pith_fault fault = {0};
+        int64_t begin_ns = pith_clock_now(&pith_clock_system);
         if (begin_item(b, index, &field, &arena, &fault) != PITH_OK) {
             const uint8_t *id = NULL;
             size_t id_len = 0;
             (void)pith_wire_find(field.data, field.len, PITH_FIELD_ID, &id, &id_len);
+            pith_refusal_observe(b->call, PITH_ENTRY_BATCH_COMPRESS, &fault, id, id_len, begin_ns);
             put_fault(b, index, &fault, id, pith_utf8_valid((const char *)id, id_len));
             settle(b);
         }
@@ -229,6 +234,8 @@ static void batch_message(pith_call *call, const uint8_t *data, size_t len) {
         }
     }
     if (b == NULL) {
+        pith_refusal_observe(call, PITH_ENTRY_BATCH_COMPRESS, &fault, NULL, 0,
+                             pith_clock_now(&pith_clock_system));
         pith_call_fail(call, &fault, NULL, 0);
         return;
     }

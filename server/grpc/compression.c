@@ -29,6 +29,7 @@ static void compress_reply(void *user, const pith_reply *reply) {
     pith_call *call = it->call;
     pith_fault fault = {0};
     pith_arena arena;
+    pith_item_observe(it, reply);
     pith_arena_init(&arena, pith_response_arena_bytes(reply));
     if (reply->status == PITH_OK) {
         pith_response response;
@@ -66,7 +67,8 @@ static pith_status compress_begin(pith_call *call, const uint8_t *data, size_t l
     }
     const Pith__V1__CompressRequest *decoded = (const Pith__V1__CompressRequest *)message;
     pith_item *it;
-    status = pith_item_read(call, NULL, decoded, "", arena, &request, &opts, &it, fault);
+    status = pith_item_read(call, PITH_ENTRY_COMPRESS, NULL, decoded, "", arena, &request, &opts,
+                            &it, fault);
     if (status != PITH_OK) {
         return status;
     }
@@ -82,11 +84,13 @@ static pith_status compress_begin(pith_call *call, const uint8_t *data, size_t l
 static void compress_message(pith_call *call, const uint8_t *data, size_t len) {
     pith_arena arena;
     pith_fault fault = {0};
+    int64_t begin_ns = pith_clock_now(&pith_clock_system);
     pith_status status = compress_begin(call, data, len, &arena, &fault);
     if (status != PITH_OK) {
         const uint8_t *id = NULL;
         size_t id_len = 0;
         (void)pith_wire_find(data, len, PITH_FIELD_ID, &id, &id_len);
+        pith_refusal_observe(call, PITH_ENTRY_COMPRESS, &fault, id, id_len, begin_ns);
         pith_call_fail(call, &fault, id, pith_utf8_valid((const char *)id, id_len));
     }
     pith_arena_reset(&arena);
@@ -225,6 +229,7 @@ static void stream_reply(void *user, const pith_reply *reply) {
     /* Off the list before the answer is out: the peer may use the id again at once. */
     stream *s = it->owner;
     stream_unlink(s, it);
+    pith_item_observe(it, reply);
     (void)pthread_mutex_lock(&s->mutex);
     pith_usage_add(&s->usage, reply);
     (void)pthread_mutex_unlock(&s->mutex);
@@ -296,8 +301,8 @@ static pith_status stream_begin(pith_call *call, const uint8_t *data, size_t len
         return pith_fault_set(fault, PITH_INVALID, "request", "missing");
     }
     pith_item *it;
-    status = pith_item_read(call, pith_call_state(call), decoded, "request.", arena, &request,
-                            &opts, &it, fault);
+    status = pith_item_read(call, PITH_ENTRY_STREAM_COMPRESS, pith_call_state(call), decoded,
+                            "request.", arena, &request, &opts, &it, fault);
     return status == PITH_OK ? stream_submit(call, it, &request, &opts, fault) : status;
 }
 
@@ -309,6 +314,7 @@ static void stream_message(pith_call *call, const uint8_t *data, size_t len) {
     }
     pith_arena arena;
     pith_fault fault = {0};
+    int64_t begin_ns = pith_clock_now(&pith_clock_system);
     pith_status status = stream_begin(call, data, len, &arena, &fault);
     if (status != PITH_OK) {
         const uint8_t *inner = NULL;
@@ -318,6 +324,7 @@ static void stream_message(pith_call *call, const uint8_t *data, size_t len) {
         if (pith_wire_find(data, len, PITH_FIELD_REQUEST, &inner, &inner_len)) {
             (void)pith_wire_find(inner, inner_len, PITH_FIELD_ID, &id, &id_len);
         }
+        pith_refusal_observe(call, PITH_ENTRY_STREAM_COMPRESS, &fault, id, id_len, begin_ns);
         stream_send_error(call, &fault, id, pith_utf8_valid((const char *)id, id_len));
     }
     pith_arena_reset(&arena);

@@ -1,5 +1,6 @@
 #include "server/grpc/item.h"
 
+#include "runtime/base/clock.h"
 #include "runtime/base/utf8.h"
 #include "server/grpc/request.h"
 #include "server/grpc/rpc_error.h"
@@ -14,7 +15,8 @@
  * an explanation two numbers more, a float and two flags for every word. */
 enum { ANSWER_BYTES = 3, EXPLAINED_ANSWER_BYTES = 10, ANSWER_BYTES_MIN = 512 };
 
-pith_item *pith_item_new(pith_call *call, void *owner, const Pith__V1__CompressRequest *message) {
+static pith_item *item_new(pith_call *call, pith_entry entry, void *owner,
+                           const Pith__V1__CompressRequest *message) {
     size_t id_len = message->id.len;
     size_t model_len = message->model.len;
     pith_item *made = calloc(1, sizeof *made + id_len);
@@ -33,6 +35,8 @@ pith_item *pith_item_new(pith_call *call, void *owner, const Pith__V1__CompressR
     atomic_init(&made->refs, 2);
     made->call = pith_call_ref(call);
     made->owner = owner;
+    made->entry = entry;
+    made->begin_ns = pith_clock_now(&pith_clock_system);
     made->text_len = message->text.len;
     made->cost = ANSWER_BYTES_MIN +
                  message->text.len * (message->explain ? EXPLAINED_ANSWER_BYTES : ANSWER_BYTES);
@@ -57,8 +61,9 @@ void pith_item_unref(pith_item *item) {
     }
 }
 
-pith_status pith_item_read(pith_call *call, void *owner, const Pith__V1__CompressRequest *message,
-                           const char *prefix, pith_arena *arena, pith_compress_request *request,
+pith_status pith_item_read(pith_call *call, pith_entry entry, void *owner,
+                           const Pith__V1__CompressRequest *message, const char *prefix,
+                           pith_arena *arena, pith_compress_request *request,
                            pith_submit_opts *opts, pith_item **item, pith_fault *fault) {
     const pith_compression *service = pith_call_service(call);
     *item = NULL;
@@ -69,7 +74,7 @@ pith_status pith_item_read(pith_call *call, void *owner, const Pith__V1__Compres
     }
     bool faithful = request->profile == PITH_PROFILE_FAITHFUL;
     request->fold_repeats = request->fold_repeats || (service->fold_repeats && faithful);
-    *item = pith_item_new(call, owner, message);
+    *item = item_new(call, entry, owner, message);
     return *item == NULL ? pith_fault_set(fault, PITH_NO_MEMORY, NULL, "no memory for a request")
                          : PITH_OK;
 }
@@ -131,6 +136,56 @@ void pith_item_fault(const pith_item *item, const pith_reply *reply, const char 
     const char *text = reply->error == NULL ? pith_status_name(reply->status) : reply->error;
     set_fault(item, reply->status, prefix, reply->error_field, text, fault);
     fault->retry_after_ns = reply->retry_after_ns;
+}
+
+/* Copies the caller's trace context, or "". */
+static const char *traceparent_of(pith_call *call, char out[PITH_TRACEPARENT_BYTES]) {
+    size_t len;
+    const char *sent = pith_call_header(call, "traceparent", &len);
+    len = sent == NULL || len >= PITH_TRACEPARENT_BYTES ? 0 : len;
+    if (len > 0) {
+        memcpy(out, sent, len);
+    }
+    out[len] = '\0';
+    return out;
+}
+
+static void observe(pith_call *call, pith_request_event *event) {
+    const pith_compression *service = pith_call_service(call);
+    char traceparent[PITH_TRACEPARENT_BYTES];
+    event->traceparent = traceparent_of(call, traceparent);
+    if (event->id_len == 0) {
+        event->id = pith_call_request_id(call);
+        event->id_len = strlen(pith_call_request_id(call));
+    }
+    pith_observe_request(service->observe, event);
+}
+
+void pith_item_observe(const pith_item *item, const pith_reply *reply) {
+    pith_request_event event = {
+        .entry = item->entry,
+        .status = reply->status,
+        .field = reply->error_field,
+        .id = item->id,
+        .id_len = item->id_len,
+        .text_len = item->text_len,
+        .begin_ns = item->begin_ns,
+        .reply = reply,
+    };
+    observe(item->call, &event);
+}
+
+void pith_refusal_observe(pith_call *call, pith_entry entry, const pith_fault *fault,
+                          const uint8_t *id, size_t id_len, int64_t begin_ns) {
+    pith_request_event event = {
+        .entry = entry,
+        .status = fault->err.status,
+        .field = fault->field,
+        .id = id,
+        .id_len = id_len,
+        .begin_ns = begin_ns,
+    };
+    observe(call, &event);
 }
 
 static void at_least(int64_t *most, int64_t value) {

@@ -20,6 +20,8 @@ typedef struct pith_item {
     pith_call *call; /* holds a reference */
     void *owner;     /* the stream or the batch, alive as long as the call; NULL for Compress */
     size_t index;    /* in its batch */
+    pith_entry entry;
+    int64_t begin_ns;
     struct pith_item *prev;
     struct pith_item *next;
     pith_job *job; /* written by the poller of the call; read by it and the last reference */
@@ -30,16 +32,15 @@ typedef struct pith_item {
     uint8_t id[];
 } pith_item;
 
-/* Made with two references. NULL: no memory. */
-pith_item *pith_item_new(pith_call *call, void *owner, const Pith__V1__CompressRequest *message);
 void pith_item_ref(pith_item *item);
 
 /* Frees the item and gives its job back, but leaves the call: its reference goes with the reply. */
 void pith_item_unref(pith_item *item);
 
-/* A decoded request, read, checked and made an item of `owner`; the caller submits it. `prefix`
+/* A decoded request, read, checked and made an item of `owner` with two references; the caller
+ * submits it. `prefix`
  * stands before the names of fields in faults. On failure *item is NULL and `fault` says why. */
-PITH_MUST_USE pith_status pith_item_read(pith_call *call, void *owner,
+PITH_MUST_USE pith_status pith_item_read(pith_call *call, pith_entry entry, void *owner,
                                          const Pith__V1__CompressRequest *message,
                                          const char *prefix, pith_arena *arena,
                                          pith_compress_request *request, pith_submit_opts *opts,
@@ -54,6 +55,12 @@ PITH_MUST_USE pith_status pith_item_submit(pith_item *item, const pith_compress_
 /* What a reply that is not PITH_OK means to the peer. */
 void pith_item_fault(const pith_item *item, const pith_reply *reply, const char *prefix,
                      pith_fault *fault);
+
+/* Tells of an item's answer, before it is sent. */
+void pith_item_observe(const pith_item *item, const pith_reply *reply);
+/* Tells of a request that got no further than its checks. `id` [id_len] may be NULL. */
+void pith_refusal_observe(pith_call *call, pith_entry entry, const pith_fault *fault,
+                          const uint8_t *id, size_t id_len, int64_t begin_ns);
 
 /* What the answered texts of a call took, for its trailers. */
 typedef struct pith_usage {
