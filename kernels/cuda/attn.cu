@@ -74,7 +74,8 @@ __device__ __forceinline__ void stage_rows(uint32_t dst, const uint16_t *src, in
         const int chunk = index % CHUNKS, from = first + row;
         const bool inside = from >= 0 && from < len;
         ptx::cp_async16(chunk_at(dst, row, chunk),
-                        src + size_t(inside ? from : 0) * size_t(stride) + chunk * 8,
+                        src +
+                            (uint32_t(inside ? from : 0) * uint32_t(stride) + uint32_t(chunk) * 8),
                         inside ? 16 : 0);
     }
 }
@@ -263,7 +264,7 @@ __global__ void __launch_bounds__(THREADS)
 /* ---- global: 64 keys at a time, running maximum and sum ---- */
 
 template <bool BF16>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 3)
     k_attn_global(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
                   const int32_t *__restrict__ starts, int heads) {
     PK_SMEM_DYNAMIC(smem, 128);
@@ -363,8 +364,10 @@ bool valid(const pk_attn_cuda_task &task) {
     const uint32_t grid_max = 65535;
     const uintptr_t addresses =
         reinterpret_cast<uintptr_t>(task.out) | reinterpret_cast<uintptr_t>(task.qkv);
+    const uint64_t elements = uint64_t(task.len_max) * 3 * task.heads * DIM; /* 32-bit offsets */
     return task.heads >= 1 && task.heads <= grid_max && task.sequences <= grid_max &&
-           addresses % 16 == 0 && (task.dtype == PK_F16 || task.dtype == PK_BF16) &&
+           elements <= UINT32_MAX && addresses % 16 == 0 &&
+           (task.dtype == PK_F16 || task.dtype == PK_BF16) &&
            (task.window <= PK_ATTN_CUDA_WINDOW_MAX || task.window == SIZE_MAX);
 }
 

@@ -32,7 +32,7 @@ typedef struct pk_attn_cuda_task {
     const void *qkv;       /* [rows, 3, heads, 64] dtype; q arrives scaled */
     const int32_t *starts; /* [sequences + 1] first row of each sequence, ascending, then rows */
     uint32_t sequences;    /* at most 65,535, the grid's limit */
-    uint32_t len_max;      /* rows of the longest sequence */
+    uint32_t len_max;      /* rows of the longest sequence; times 192 heads below 2^32 */
     uint32_t heads;        /* at most 65,535 */
     pk_dtype dtype;        /* PK_F16 or PK_BF16 */
     size_t window;         /* at most PK_ATTN_CUDA_WINDOW_MAX, or SIZE_MAX: every key */

@@ -104,7 +104,7 @@ static pith_status check_profile(const pith_engine *engine, const pith_compress_
     blame(refusal, "profile");
     return pith_fail(err, PITH_INVALID,
                      "profile: kompress wants windows of %d tokens, model \"%s\" has at most %u",
-                     PITH_KOMPRESS_WINDOW_TOKENS, engine->infos[model].name, longest);
+                     PITH_KOMPRESS_WINDOW_TOKENS, engine->models[model]->name, longest);
 }
 
 static pith_status find_model(const pith_engine *engine, const char *name, uint32_t *index,
@@ -114,7 +114,7 @@ static pith_status find_model(const pith_engine *engine, const char *name, uint3
         return PITH_OK;
     }
     for (uint32_t i = 0; i < engine->n_models; i++) {
-        if (strcmp(engine->infos[i].name, name) == 0) {
+        if (strcmp(engine->models[i]->name, name) == 0) {
             *index = i;
             return PITH_OK;
         }
@@ -145,6 +145,7 @@ static pith_job *job_new(pith_engine *engine, const pith_compress_request *reque
     atomic_init(&job->cancelled, false);
     job->engine = engine;
     job->model = model;
+    job->settings = atomic_load(&engine->settings);
     job->request = *request;
     job->request.text = text;
     job->request.keep = keep;
@@ -273,26 +274,52 @@ static pith_status open_models(pith_engine *engine, const pith_engine_opts *opts
         .isa = opts->isa,
         .n_threads = opts->n_threads,
     };
-    pith_model_decisions decisions = {.critical = engine->critical,
-                                      .patterns = opts->critical_config,
-                                      .fold_after = opts->fold_after};
     pith_status status = pith_device_open(&engine->device, &device, err);
     for (size_t i = 0; status == PITH_OK && i < opts->n_models; i++) {
-        status = pith_model_open(&engine->models[i], &opts->models[i], &engine->device, &decisions,
+        status = pith_model_open(&engine->models[i], &opts->models[i], &engine->device,
                                  engine->step_tokens_cap, err);
         if (status != PITH_OK) {
             break;
         }
-        pith_model_describe(engine->models[i], &engine->device, &engine->infos[i]);
-        engine->infos[i].is_default = i == 0;
         engine->n_models++;
         for (size_t k = 0; k < i; k++) {
-            if (strcmp(engine->infos[k].name, engine->infos[i].name) == 0) {
+            if (strcmp(engine->models[k]->name, engine->models[i]->name) == 0) {
                 status = pith_fail(err, PITH_INVALID, "two models are named \"%s\"",
-                                   engine->infos[i].name);
+                                   engine->models[i]->name);
             }
         }
     }
+    return status;
+}
+
+static pith_status make_settings(pith_engine *engine, const char *patterns, bool reread,
+                                 pith_err *err) {
+    pith_settings_opts opts = {
+        .models = engine->models,
+        .n_models = engine->n_models,
+        .device = &engine->device,
+        .patterns = patterns,
+        .fold_after = engine->fold_after,
+        .reread = reread,
+    };
+    pith_settings *made;
+    pith_status status = pith_settings_open(&made, &opts, err);
+    if (status == PITH_OK) {
+        made->older = atomic_load(&engine->settings);
+        engine->n_settings++;
+        atomic_store(&engine->settings, made);
+    }
+    return status;
+}
+
+pith_status pith_engine_reload(pith_engine *engine, const char *critical_config, pith_err *err) {
+    (void)pthread_mutex_lock(&engine->reload_mutex);
+    pith_status status =
+        engine->n_settings < PITH_SETTINGS_MAX
+            ? make_settings(engine, critical_config, true, err)
+            : pith_fail(err, PITH_EXHAUSTED, "reloaded %d times, which is all a process can",
+                        PITH_SETTINGS_MAX - 1);
+    (void)pthread_mutex_unlock(&engine->reload_mutex);
     return status;
 }
 
@@ -339,9 +366,11 @@ pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts,
     e->step_ns_max = opts->step_ns_max > 0 ? opts->step_ns_max : PITH_STEP_NS_DEFAULT;
     pith_counters_init(&e->counters);
     atomic_store(&e->heartbeat_ns, pith_clock_now(&e->clock));
-    pith_status status = pith_critical_open(&e->critical, opts->critical_config, err);
+    e->fold_after = opts->fold_after;
+    (void)pthread_mutex_init(&e->reload_mutex, NULL);
+    pith_status status = open_models(e, opts, err);
     if (status == PITH_OK) {
-        status = open_models(e, opts, err);
+        status = make_settings(e, opts->critical_config, false, err);
     }
     if (status == PITH_OK) {
         if (opts->runner != NULL) {
@@ -407,12 +436,13 @@ void pith_engine_close(pith_engine *engine) {
         pith_model_close(engine->models[i]);
     }
     pith_device_close(&engine->device);
-    pith_critical_close(engine->critical);
+    pith_settings_close(atomic_load(&engine->settings));
+    (void)pthread_mutex_destroy(&engine->reload_mutex);
     free(engine);
 }
 
-size_t pith_engine_models(const pith_engine *engine, const pith_model_info **models) {
-    *models = engine->infos;
+size_t pith_engine_models(pith_engine *engine, const pith_model_info **models) {
+    *models = atomic_load(&engine->settings)->infos;
     return engine->n_models;
 }
 

@@ -126,7 +126,15 @@ void pith_job_progress(const pith_job *job, uint32_t *done, uint32_t *total);
 void pith_job_cancel(pith_job *job);
 void pith_job_release(pith_job *job);
 
-size_t pith_engine_models(const pith_engine *engine, const pith_model_info **models);
+/* *models stays valid until close; after a reload it is no longer up to date. */
+size_t pith_engine_models(pith_engine *engine, const pith_model_info **models);
+
+/* New patterns (NULL: the built-in ones) and, read anew from each model's config.json, its
+ * thresholds: for the jobs submitted from now on, all at once. On failure nothing changes. The
+ * model_fingerprint tells replies apart. Any thread. PITH_EXHAUSTED after 255 times. */
+PITH_MUST_USE pith_status pith_engine_reload(pith_engine *engine, const char *critical_config,
+                                             pith_err *err);
+
 void pith_engine_read_stats(pith_engine *engine, pith_engine_stats *stats);
 
 /* For health and its metric; lock-free. */

@@ -3,9 +3,9 @@
 
 static void decide(pith_engine *engine, pith_job *job, pith_token_list *list) {
     const pith_model *model = engine->models[job->model];
-    pith_status status =
-        pith_compress_finish(&model->decide, &job->request, &job->doc, model->tokenizer,
-                             job->unit_scores, list, &job->arena, &job->result, &job->err);
+    pith_status status = pith_compress_finish(&job->settings->decide[job->model], &job->request,
+                                              &job->doc, model->tokenizer, job->unit_scores, list,
+                                              &job->arena, &job->result, &job->err);
     if (status != PITH_OK) {
         pith_err err = job->err;
         pith_job_fail(job, status, &err);
@@ -45,7 +45,7 @@ static void finish(pith_engine *engine, pith_job *job, pith_token_list *list) {
         .error = job->status == PITH_OK ? NULL : job->err.text,
         .error_field = job->err_field,
         .result = job->status == PITH_OK ? &job->result : NULL,
-        .model = &engine->infos[job->model],
+        .model = &job->settings->infos[job->model],
         .timing = timing(job, begin, now),
     };
     job->opts.reply(job->opts.user, &reply);

@@ -7,6 +7,7 @@
 #include "runtime/engine/job.h"
 #include "runtime/engine/model.h"
 #include "runtime/engine/runner.h"
+#include "runtime/engine/settings.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -40,11 +41,13 @@ struct pith_engine {
     size_t text_bytes_max;
 
     pith_model *models[PITH_MODELS_MAX];
-    pith_model_info infos[PITH_MODELS_MAX];
     size_t n_models;
     pith_device device;
     pith_runner runner;
-    struct pith_critical *critical;
+    _Atomic(pith_settings *) settings; /* the newest */
+    pthread_mutex_t reload_mutex;
+    uint32_t n_settings;
+    uint32_t fold_after;
 
     pith_queue *ingest; /* each holds jobs_max, and no more jobs than that are accepted: */
     pith_queue *ready;  /* a push by the engine itself never fails */

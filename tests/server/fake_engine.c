@@ -383,7 +383,15 @@ void pith_job_release(pith_job *job) {
     }
 }
 
-size_t pith_engine_models(const pith_engine *engine, const pith_model_info **models) {
+pith_status pith_engine_reload(pith_engine *engine, const char *critical_config, pith_err *err) {
+    (void)engine;
+    if (critical_config != NULL && critical_config[0] != '{') {
+        return pith_fail(err, PITH_INVALID, "patterns: not a JSON object");
+    }
+    return PITH_OK;
+}
+
+size_t pith_engine_models(pith_engine *engine, const pith_model_info **models) {
     (void)engine;
     *models = &fake_model;
     return 1;
