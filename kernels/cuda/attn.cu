@@ -1,6 +1,6 @@
 /* Banded and global attention, head dim 64, mma.sync m16n8k16. Contract: kernels/cuda/attn.h.
  *
- * Grid (query tiles of the longest sequence, heads, sequences), 128 threads: four warps of 16
+ * Grid (tiles_max, heads), 128 threads: four warps of 16
  * queries each. Shared memory: global 40 KiB (q, two stages of k and v), banded 56 KiB (q and 192
  * rows of k and v). Bytes: q and out once, k and v once per 64 queries.
  * Not yet measured on a GPU. */
@@ -17,7 +17,8 @@ namespace {
 /* ---- tiles ---- */
 
 constexpr int DIM = PK_ATTN_CUDA_HEAD_DIM;
-constexpr int QUERIES = 64, WARPS = 4, THREADS = 32 * WARPS, WARP_QUERIES = QUERIES / WARPS;
+constexpr int QUERIES = PK_ATTN_CUDA_QUERIES, WARPS = 4, THREADS = 32 * WARPS,
+              WARP_QUERIES = QUERIES / WARPS;
 constexpr int KEYS = 64; /* of one step of the global form */
 constexpr int ROW_BYTES = DIM * 2, CHUNKS = ROW_BYTES / 16;
 constexpr int TILE_BYTES = 64 * ROW_BYTES;
@@ -43,12 +44,13 @@ struct Tile {
     int out_stride;
 };
 
-__device__ __forceinline__ Tile tile_of(uint16_t *out, const uint16_t *qkv, const int32_t *starts,
-                                        int heads) {
+__device__ __forceinline__ Tile tile_of(uint16_t *out, const uint16_t *qkv,
+                                        const pk_attn_cuda_tile *tiles, int heads) {
     Tile tile;
-    const int begin = starts[blockIdx.z], head = int(blockIdx.y) * DIM;
-    tile.len = starts[blockIdx.z + 1] - begin;
-    tile.first = int(blockIdx.x) * QUERIES;
+    const int4 rows = reinterpret_cast<const int4 *>(tiles)[blockIdx.x];
+    const int begin = rows.x, head = int(blockIdx.y) * DIM;
+    tile.len = rows.y;
+    tile.first = rows.z;
     tile.out_stride = heads * DIM;
     tile.stride = 3 * tile.out_stride;
     tile.q = qkv + size_t(begin) * size_t(tile.stride) + head;
@@ -190,15 +192,16 @@ __device__ __forceinline__ void write_out(const Tile &tile, uint8_t *smem, const
 template <bool BF16>
 __global__ void __launch_bounds__(THREADS)
     k_attn_band(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
-                const int32_t *__restrict__ starts, int heads, int window) {
+                const pk_attn_cuda_tile *__restrict__ tiles, const uint32_t *__restrict__ n_tiles,
+                int heads, int window) {
     PK_SMEM_DYNAMIC(smem, 128);
 
-    /* 1. Which rows. The lengths are written by the host, the rows by the grid before. */
+    /* 1. Which rows. The tiles are written by the host, the rows by the grid before. */
     ptx::grid_wait();
-    const Tile tile = tile_of(out, qkv, starts, heads);
-    if (tile.first >= tile.len) {
+    if (blockIdx.x >= *n_tiles) {
         return;
     }
+    const Tile tile = tile_of(out, qkv, tiles, heads);
     const uint32_t queries = ptx::smem_address(smem), keys = queries + TILE_BYTES;
     const uint32_t values = keys + BAND_KEYS * ROW_BYTES;
     const int warp_row = int(threadIdx.x) / 32 * WARP_QUERIES, lane = lane_of();
@@ -265,15 +268,16 @@ __global__ void __launch_bounds__(THREADS)
 template <bool BF16>
 __global__ void __launch_bounds__(THREADS)
     k_attn_global(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
-                  const int32_t *__restrict__ starts, int heads) {
+                  const pk_attn_cuda_tile *__restrict__ tiles, const uint32_t *__restrict__ n_tiles,
+                  int heads) {
     PK_SMEM_DYNAMIC(smem, 128);
 
     /* 1. Which rows. */
     ptx::grid_wait();
-    const Tile tile = tile_of(out, qkv, starts, heads);
-    if (tile.first >= tile.len) {
+    if (blockIdx.x >= *n_tiles) {
         return;
     }
+    const Tile tile = tile_of(out, qkv, tiles, heads);
     const uint32_t queries = ptx::smem_address(smem), keys = queries + TILE_BYTES;
     const uint32_t values = keys + 2 * TILE_BYTES; /* two stages each */
     const int warp_row = int(threadIdx.x) / 32 * WARP_QUERIES, lane = lane_of();
@@ -361,10 +365,11 @@ __global__ void __launch_bounds__(THREADS)
 
 bool valid(const pk_attn_cuda_task &task) {
     const uint32_t grid_max = 65535;
-    const uintptr_t addresses =
-        reinterpret_cast<uintptr_t>(task.out) | reinterpret_cast<uintptr_t>(task.qkv);
-    return task.heads >= 1 && task.heads <= grid_max && task.sequences <= grid_max &&
-           addresses % 16 == 0 && (task.dtype == PK_F16 || task.dtype == PK_BF16) &&
+    const uintptr_t addresses = reinterpret_cast<uintptr_t>(task.out) |
+                                reinterpret_cast<uintptr_t>(task.qkv) |
+                                reinterpret_cast<uintptr_t>(task.tiles);
+    return task.heads >= 1 && task.heads <= grid_max && addresses % 16 == 0 &&
+           (task.dtype == PK_F16 || task.dtype == PK_BF16) &&
            (task.window <= PK_ATTN_CUDA_WINDOW_MAX || task.window == SIZE_MAX);
 }
 
@@ -372,7 +377,7 @@ template <bool BF16> int launch(const pk_attn_cuda_task &task) {
     const bool banded = task.window != SIZE_MAX;
     pk::Launch config;
     config.name = banded ? "k_attn_band" : "k_attn_global";
-    config.grid = dim3((task.len_max + QUERIES - 1) / QUERIES, task.heads, task.sequences);
+    config.grid = dim3(task.tiles_max, task.heads);
     config.block = dim3(THREADS);
     config.smem_bytes = banded ? BAND_SMEM : GLOBAL_SMEM;
     config.cluster = 1;
@@ -381,16 +386,17 @@ template <bool BF16> int launch(const pk_attn_cuda_task &task) {
     auto *out = static_cast<uint16_t *>(task.out);
     auto *qkv = static_cast<const uint16_t *>(task.qkv);
     if (banded) {
-        return pk::launch(k_attn_band<BF16>, config, out, qkv, task.starts, int(task.heads),
-                          int(task.window));
+        return pk::launch(k_attn_band<BF16>, config, out, qkv, task.tiles, task.n_tiles,
+                          int(task.heads), int(task.window));
     }
-    return pk::launch(k_attn_global<BF16>, config, out, qkv, task.starts, int(task.heads));
+    return pk::launch(k_attn_global<BF16>, config, out, qkv, task.tiles, task.n_tiles,
+                      int(task.heads));
 }
 
 } // namespace
 
 int pk_attn_cuda(const pk_attn_cuda_task *task) {
-    if (task->sequences == 0 || task->len_max == 0) {
+    if (task->tiles_max == 0) {
         return pk::LAUNCH_OK;
     }
     if (!valid(*task)) {

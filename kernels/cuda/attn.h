@@ -22,25 +22,34 @@ extern "C" {
 
 enum {
     PK_ATTN_CUDA_HEAD_DIM = 64,
+    PK_ATTN_CUDA_QUERIES = 64,    /* of one tile */
     PK_ATTN_CUDA_WINDOW_MAX = 64, /* of the banded form; wider or PK_ATTN_GLOBAL: every key */
     PK_ATTN_CUDA_INVALID = 1      /* cudaErrorInvalidValue */
 };
 
-/* All pointers are device memory, aligned to 16 bytes. */
+/* PK_ATTN_CUDA_QUERIES queries of one sequence, fewer at its end. */
+typedef struct pk_attn_cuda_tile {
+    int32_t begin; /* the sequence's first row */
+    int32_t len;   /* its rows */
+    int32_t first; /* the tile's first query, a multiple of PK_ATTN_CUDA_QUERIES below len */
+    int32_t spare; /* not read: 16 bytes are one load */
+} pk_attn_cuda_tile;
+
+/* All pointers are device memory, aligned to 16 bytes, but `n_tiles` to 4. */
 typedef struct pk_attn_cuda_task {
-    void *out;             /* [rows, heads, 64] dtype; aliases nothing */
-    const void *qkv;       /* [rows, 3, heads, 64] dtype; q arrives scaled */
-    const int32_t *starts; /* [sequences + 1] first row of each sequence, ascending, then rows */
-    uint32_t sequences;    /* at most 65,535, the grid's limit */
-    uint32_t len_max;      /* rows of the longest sequence */
-    uint32_t heads;        /* at most 65,535 */
-    pk_dtype dtype;        /* PK_F16 or PK_BF16 */
-    size_t window;         /* at most PK_ATTN_CUDA_WINDOW_MAX, or SIZE_MAX: every key */
-    bool dependent;        /* programmatic dependent launch */
+    void *out;                      /* [rows, heads, 64] dtype; aliases nothing */
+    const void *qkv;                /* [rows, 3, heads, 64] dtype; q arrives scaled */
+    const pk_attn_cuda_tile *tiles; /* [n_tiles] every query of the batch once, any order */
+    const uint32_t *n_tiles;        /* [1], at most tiles_max; read on the device */
+    uint32_t tiles_max;             /* sizes the grid: a CTA without a tile ends at once */
+    uint32_t heads;                 /* at most 65,535 */
+    pk_dtype dtype;                 /* PK_F16 or PK_BF16 */
+    size_t window;                  /* at most PK_ATTN_CUDA_WINDOW_MAX, or SIZE_MAX: every key */
+    bool dependent;                 /* programmatic dependent launch */
     void *stream;
 } pk_attn_cuda_task;
 
-/* 0, PK_ATTN_CUDA_INVALID, or the cudaError_t of the launch. An empty batch launches nothing. */
+/* 0, PK_ATTN_CUDA_INVALID, or the cudaError_t of the launch. tiles_max == 0 launches nothing. */
 int pk_attn_cuda(const pk_attn_cuda_task *task);
 
 #ifdef __cplusplus

@@ -10,7 +10,7 @@ extern "C" {
 
 namespace {
 
-enum { DIM = PK_ATTN_CUDA_HEAD_DIM, HEADS = 2, ROW = 3 * HEADS * DIM };
+enum { DIM = PK_ATTN_CUDA_HEAD_DIM, HEADS = 2, ROW = 3 * HEADS * DIM, SPARE_TILES = 2 };
 
 /* Nearest half to x, of moderate size; ties and subnormals do not matter here. */
 uint16_t half_near(float x, pk_dtype dtype) {
@@ -29,7 +29,6 @@ float value_of(uint16_t bits, pk_dtype dtype) {
 struct Batch {
     std::vector<int32_t> starts;
     std::vector<uint16_t> qkv;
-    int len_max = 0;
 };
 
 /* Random rows in about +-2. Marked: one key of each sequence outweighs all others (score about
@@ -41,7 +40,6 @@ Batch batch_of(const std::vector<int> &lens, pk_dtype dtype, uint32_t seed, bool
     batch.starts.push_back(0);
     for (int len : lens) {
         batch.starts.push_back(batch.starts.back() + len);
-        batch.len_max = std::max(batch.len_max, len);
         int marker = marked ? len * 2 / 3 : -1;
         for (int i = 0; i < len * ROW; i++) {
             int part = i % ROW / (HEADS * DIM);
@@ -72,15 +70,32 @@ std::vector<float> reference(const Batch &batch, pk_dtype dtype, size_t window) 
     return out;
 }
 
+/* The batch's tiles, and behind them some that are none: a replayed grid is larger than its batch.
+ */
+std::vector<pk_attn_cuda_tile> tiles_of(const Batch &batch) {
+    std::vector<pk_attn_cuda_tile> tiles;
+    for (size_t s = 0; s + 1 < batch.starts.size(); s++) {
+        const int32_t begin = batch.starts[s], len = batch.starts[s + 1] - begin;
+        for (int32_t first = 0; first < len; first += PK_ATTN_CUDA_QUERIES) {
+            tiles.push_back({begin, len, first, -1});
+        }
+    }
+    tiles.insert(tiles.end(), SPARE_TILES, {1 << 30, 1 << 30, 0, -1});
+    return tiles;
+}
+
 std::vector<uint16_t> run(const Batch &batch, pk_dtype dtype, size_t window) {
     test::Buffer<uint16_t> qkv(batch.qkv, "qkv"), out(batch.qkv.size() / 3, "out");
-    test::Buffer<int32_t> starts(batch.starts, "starts");
+    std::vector<pk_attn_cuda_tile> list = tiles_of(batch);
+    test::Buffer<pk_attn_cuda_tile> tiles(list, "tiles");
+    test::Buffer<uint32_t> n_tiles(std::vector<uint32_t>{uint32_t(list.size() - SPARE_TILES)},
+                                   "n_tiles");
     pk_attn_cuda_task task = {};
     task.out = out.get();
     task.qkv = qkv.get();
-    task.starts = starts.get();
-    task.sequences = uint32_t(batch.starts.size() - 1);
-    task.len_max = uint32_t(batch.len_max);
+    task.tiles = tiles.get();
+    task.n_tiles = n_tiles.get();
+    task.tiles_max = uint32_t(list.size());
     task.heads = HEADS;
     task.dtype = dtype;
     task.window = window;
@@ -145,7 +160,6 @@ void attention_alone_has_the_bits_it_has_between_neighbours_of_nan() {
         for (int neighbour : {1, 64, 90}) {
             Batch packed;
             packed.starts = {0, neighbour, neighbour + int(len), 2 * neighbour + int(len)};
-            packed.len_max = int(len);
             std::vector<uint16_t> poison(size_t(neighbour * ROW), 0x7fff); /* NaN */
             for (size_t i = 0; i < poison.size(); i += 3) {
                 poison[i] = 0x7c00; /* infinity */
@@ -165,12 +179,12 @@ void attention_alone_has_the_bits_it_has_between_neighbours_of_nan() {
 }
 
 void attention_refuses_an_invalid_task_and_skips_an_empty_one() {
-    uint16_t memory[64] = {};
+    alignas(16) uint16_t memory[64] = {};
     pk_attn_cuda_task task = {};
     TEST_CHECK(pk_attn_cuda(&task) == 0, "empty");
     task.out = memory;
     task.qkv = memory;
-    task.sequences = task.len_max = task.heads = 1;
+    task.tiles_max = task.heads = 1;
     task.dtype = PK_F16;
     task.window = PK_ATTN_CUDA_WINDOW_MAX + 1;
     TEST_CHECK(pk_attn_cuda(&task) == PK_ATTN_CUDA_INVALID, "window");
