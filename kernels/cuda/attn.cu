@@ -76,7 +76,8 @@ __device__ __forceinline__ void stage_rows(uint32_t dst, const uint16_t *src, in
         const int chunk = index % CHUNKS, from = first + row;
         const bool inside = from >= 0 && from < len;
         ptx::cp_async16(chunk_at(dst, row, chunk),
-                        src + size_t(inside ? from : 0) * size_t(stride) + chunk * 8,
+                        src +
+                            (uint32_t(inside ? from : 0) * uint32_t(stride) + uint32_t(chunk) * 8),
                         inside ? 16 : 0);
     }
 }
@@ -266,7 +267,7 @@ __global__ void __launch_bounds__(THREADS)
 /* ---- global: 64 keys at a time, running maximum and sum ---- */
 
 template <bool BF16>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 3)
     k_attn_global(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
                   const pk_attn_cuda_tile *__restrict__ tiles, const uint32_t *__restrict__ n_tiles,
                   int heads) {

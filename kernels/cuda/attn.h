@@ -30,7 +30,7 @@ enum {
 /* PK_ATTN_CUDA_QUERIES queries of one sequence, fewer at its end. */
 typedef struct pk_attn_cuda_tile {
     int32_t begin; /* the sequence's first row */
-    int32_t len;   /* its rows */
+    int32_t len;   /* its rows; times 192 heads below 2^32 */
     int32_t first; /* the tile's first query, a multiple of PK_ATTN_CUDA_QUERIES below len */
     int32_t spare; /* not read: 16 bytes are one load */
 } pk_attn_cuda_tile;

@@ -194,6 +194,9 @@ void attention_refuses_an_invalid_task_and_skips_an_empty_one() {
     task.dtype = PK_BF16;
     task.heads = 65536;
     TEST_CHECK(pk_attn_cuda(&task) == PK_ATTN_CUDA_INVALID, "heads");
+    task.heads = 12;
+    task.len_max = 1864136; /* 2,304 elements each: just past 32 bits */
+    TEST_CHECK(pk_attn_cuda(&task) == PK_ATTN_CUDA_INVALID, "length");
 }
 
 } // namespace
