@@ -2,7 +2,7 @@
 JOBS ?= 2
 export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 
-.PHONY: demo build test test-long nvcc serve bench fuzz lint format clean bootstrap
+.PHONY: demo build test test-long serve bench fuzz lint format clean bootstrap model-floor nvcc
 
 bootstrap:
 	@deploy/bootstrap.sh
@@ -35,6 +35,12 @@ fuzz: bootstrap
 
 bench: build
 	@bench/run.sh
+
+# The engine's floor and the engine itself for the model's recipe: build/release/libpith_recipe.so
+model-floor:
+	@deploy/bootstrap.sh --build
+	@cmake --preset release >/dev/null
+	@cmake --build build/release -j $(JOBS) --target pith_recipe
 
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')

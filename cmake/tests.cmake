@@ -11,7 +11,7 @@ set(PITH_TEST_LAYERS
     "tests/runtime/weights=pith_weights" "tests/runtime/backend=pith_backend"
     "tests/runtime/model=pith_model,pith_backend,pith_text" "tests/runtime/decide=pith_decide"
     "tests/runtime/engine=pith_engine" "tests/kernels=pith_kernels,pith_base"
-    "tests/server=pith_server" "tests/cli=pith_cli")
+    "tests/server=pith_server" "tests/cli=pith_cli" "tests/models=pith_recipe_parts")
 
 file(GLOB support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.c)
 if(support)

@@ -11,7 +11,7 @@ tools=$PWD/build/tools
 
 build_packages=(build-essential cmake ninja-build pkg-config
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
-    libjemalloc-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev
+    libjemalloc-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev libmicrohttpd-dev
     libcmocka-dev)
 test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf)
 cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
@@ -56,6 +56,20 @@ go_tool() {
     GOBIN=$tools/bin GOFLAGS=-mod=mod go install "$2"
 }
 
+# Out of its package, which would also install and start a service.
+promtool() {
+    command -v promtool >/dev/null && return
+    [ -x "$tools/bin/promtool" ] && return
+    local folder
+    folder=$(mktemp -d)
+    if (cd "$folder" && apt-get download -qq prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .); then
+        install -D "$folder/usr/bin/promtool" "$tools/bin/promtool"
+    else
+        echo "bootstrap: no package prometheus: tests with promtool will be skipped"
+    fi
+    rm -rf "$folder"
+}
+
 cuda_toolkit() {
     command -v nvcc >/dev/null && return
     [ -x "$tools/cuda/bin/python" ] && "$tools/cuda/bin/python" -c 'import nvidia.cu13' 2>/dev/null && return
@@ -77,6 +91,7 @@ what=${1:-}
 install_packages "${build_packages[@]}"
 if [ "$what" != --build ]; then
     install_packages "${test_packages[@]}"
+    promtool
     go_tool ghz github.com/bojand/ghz/cmd/ghz@v0.93.0
     go_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
 fi

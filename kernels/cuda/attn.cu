@@ -16,7 +16,7 @@ using namespace attn;
 /* ---- tiles ---- */
 
 constexpr int QUERIES = 64, WARPS = 4, THREADS = 32 * WARPS;
-constexpr int PARTS = PK_ATTN_CUDA_TILE / QUERIES;
+constexpr int PARTS = PK_ATTN_CUDA_QUERIES / QUERIES;
 constexpr int KEYS = 64; /* of one step of the global form */
 constexpr int TILE_BYTES = 64 * ROW_BYTES;
 constexpr int ROWS_A_COPY = THREADS / CHUNKS; /* that the threads stage with one copy each */
@@ -187,13 +187,13 @@ __device__ __forceinline__ void band_item(uint16_t *out, const uint16_t *qkv, co
 template <bool BF16>
 __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
     k_attn_band(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
-                const pk_attn_cuda_tile *__restrict__ tiles,
-                const uint32_t *__restrict__ tile_count, uint32_t heads, int window) {
+                const pk_attn_cuda_tile *__restrict__ tiles, const uint32_t *__restrict__ n_tiles,
+                uint32_t heads, int window) {
     PK_SMEM_DYNAMIC(smem, 128);
 
     /* 1. Which rows. */
     ptx::grid_wait();
-    const uint32_t items = *tile_count * heads * PARTS;
+    const uint32_t items = *n_tiles * heads * PARTS;
     for (uint32_t item = blockIdx.x; item < items; item += gridDim.x) {
         const Work work = work_of<PARTS>(tiles, heads, item);
         if (work.first < work.len) {
@@ -270,13 +270,13 @@ __device__ __forceinline__ void global_item(uint16_t *out, const uint16_t *qkv, 
 template <bool BF16>
 __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
     k_attn_global(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
-                  const pk_attn_cuda_tile *__restrict__ tiles,
-                  const uint32_t *__restrict__ tile_count, uint32_t heads) {
+                  const pk_attn_cuda_tile *__restrict__ tiles, const uint32_t *__restrict__ n_tiles,
+                  uint32_t heads) {
     PK_SMEM_DYNAMIC(smem, 128);
 
     /* 1. Which rows. */
     ptx::grid_wait();
-    const uint32_t items = *tile_count * heads * PARTS;
+    const uint32_t items = *n_tiles * heads * PARTS;
     for (uint32_t item = blockIdx.x; item < items; item += gridDim.x) {
         const Work work = work_of<PARTS>(tiles, heads, item);
         if (work.first < work.len) {
@@ -290,13 +290,16 @@ __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
 /* ---- launch ---- */
 
 bool valid(const pk_attn_cuda_task &task) {
-    const uintptr_t addresses =
-        reinterpret_cast<uintptr_t>(task.out) | reinterpret_cast<uintptr_t>(task.qkv);
-    const uint64_t elements = uint64_t(task.rows_max) * 3 * DIM; /* 32-bit offsets and items */
-    const bool window = task.window == SIZE_MAX ||
-                        (task.window <= PK_ATTN_CUDA_WINDOW_MAX && task.form == PK_ATTN_SAFE);
-    return task.heads >= 1 && task.heads <= UINT32_MAX / elements && task.ctas >= 1 &&
-           task.ctas <= INT32_MAX && addresses % 16 == 0 && window &&
+    const uintptr_t addresses = reinterpret_cast<uintptr_t>(task.out) |
+                                reinterpret_cast<uintptr_t>(task.qkv) |
+                                reinterpret_cast<uintptr_t>(task.tiles);
+    const uint64_t wide =
+        uint64_t(task.heads) * 3 * DIM; /* elements in a row; offsets are 32-bit */
+    const uint64_t items = uint64_t(task.tiles_max) * task.heads * PARTS;
+    const bool global = task.window == SIZE_MAX;
+    return task.heads >= 1 && task.rows_max >= 1 && wide <= UINT32_MAX / task.rows_max &&
+           items <= INT32_MAX && addresses % 16 == 0 &&
+           (global || (task.window <= PK_ATTN_CUDA_WINDOW_MAX && task.form == PK_ATTN_SAFE)) &&
            (task.dtype == PK_F16 || task.dtype == PK_BF16) &&
            (task.form == PK_ATTN_SAFE || task.form == PK_ATTN_WGMMA);
 }
@@ -305,7 +308,7 @@ template <bool BF16> int launch(const pk_attn_cuda_task &task) {
     const bool banded = task.window != SIZE_MAX;
     pk::Launch config;
     config.name = banded ? "k_attn_band" : "k_attn_global";
-    config.grid = dim3(task.ctas);
+    config.grid = dim3(grid_of(task, PARTS));
     config.block = dim3(THREADS);
     config.smem_bytes = banded ? BAND_SMEM : GLOBAL_SMEM;
     config.cluster = 1;
@@ -314,17 +317,16 @@ template <bool BF16> int launch(const pk_attn_cuda_task &task) {
     auto *out = static_cast<uint16_t *>(task.out);
     auto *qkv = static_cast<const uint16_t *>(task.qkv);
     if (banded) {
-        return pk::launch(k_attn_band<BF16>, config, out, qkv, task.tiles, task.tile_count,
-                          task.heads, int(task.window));
+        return pk::launch(k_attn_band<BF16>, config, out, qkv, task.tiles, task.n_tiles, task.heads,
+                          int(task.window));
     }
-    return pk::launch(k_attn_global<BF16>, config, out, qkv, task.tiles, task.tile_count,
-                      task.heads);
+    return pk::launch(k_attn_global<BF16>, config, out, qkv, task.tiles, task.n_tiles, task.heads);
 }
 
 } // namespace
 
 int pk_attn_cuda(const pk_attn_cuda_task *task) {
-    if (task->rows_max == 0) {
+    if (task->tiles_max == 0) {
         return pk::LAUNCH_OK;
     }
     if (!valid(*task)) {

@@ -33,7 +33,7 @@ extern "C" {
 enum {
     PK_ATTN_CUDA_HEAD_DIM = 64,
     PK_ATTN_CUDA_WINDOW_MAX = 64, /* of the banded form; wider is refused */
-    PK_ATTN_CUDA_TILE = 128,      /* queries of one tile of the list */
+    PK_ATTN_CUDA_QUERIES = 128,   /* of one tile of the list */
     PK_ATTN_CUDA_SAFE_CTAS = 3,   /* on a multiprocessor, by registers; a grid of so many times
                                      the multiprocessors is one wave */
     PK_ATTN_CUDA_WGMMA_CTAS = 1,  /* likewise, by registers */
@@ -42,52 +42,34 @@ enum {
 
 typedef enum pk_attn_cuda_form { PK_ATTN_SAFE, PK_ATTN_WGMMA } pk_attn_cuda_form;
 
-/* Up to PK_ATTN_CUDA_TILE queries of one sequence. */
+/* PK_ATTN_CUDA_QUERIES queries of one sequence, fewer at its end. */
 typedef struct pk_attn_cuda_tile {
-    uint32_t begin; /* row of the sequence's first token */
-    uint32_t len;   /* rows of the sequence */
-    uint32_t first; /* the tile's first query in the sequence, a multiple of PK_ATTN_CUDA_TILE */
+    int32_t begin; /* the sequence's first row */
+    int32_t len;   /* its rows */
+    int32_t first; /* the tile's first query, a multiple of PK_ATTN_CUDA_QUERIES below len */
+    int32_t spare; /* not read: 16 bytes are one load */
 } pk_attn_cuda_tile;
 
-/* How many tiles rows in so many sequences can make at most. */
-static inline uint32_t pk_attn_cuda_tiles_max(uint32_t rows, uint32_t sequences) {
-    return rows / PK_ATTN_CUDA_TILE + sequences;
-}
-
-/* Fills the list that every attention kernel of a batch reads; returns how many tiles there are.
- * starts [sequences + 1]: the first row of each sequence, ascending, then the end. */
-static inline uint32_t pk_attn_cuda_tiles(pk_attn_cuda_tile *tiles, const uint32_t *starts,
-                                          uint32_t sequences) {
-    uint32_t count = 0;
-    for (uint32_t s = 0; s < sequences; s++) {
-        uint32_t len = starts[s + 1] - starts[s];
-        for (uint32_t first = 0; first < len; first += PK_ATTN_CUDA_TILE) {
-            tiles[count].begin = starts[s];
-            tiles[count].len = len;
-            tiles[count++].first = first;
-        }
-    }
-    return count;
-}
-
-/* All pointers are device memory, out and qkv aligned to 16 bytes, the others to 4. */
+/* All pointers are device memory, aligned to 16 bytes, but `n_tiles` to 4. */
 typedef struct pk_attn_cuda_task {
     void *out;                      /* [rows_max, heads, 64] dtype; aliases nothing. Rows of no
                                        sequence are not written */
     const void *qkv;                /* [rows_max, 3, heads, 64] dtype; q arrives scaled */
-    const pk_attn_cuda_tile *tiles; /* [*tile_count], by pk_attn_cuda_tiles */
-    const uint32_t *tile_count;     /* [1], read on the device */
-    uint32_t rows_max;              /* of qkv, those of no sequence too */
-    uint32_t heads;                 /* rows_max * 192 * heads below 2^32 elements */
-    pk_dtype dtype;                 /* PK_F16 or PK_BF16 */
-    size_t window;                  /* at most PK_ATTN_CUDA_WINDOW_MAX, or SIZE_MAX: every key */
-    pk_attn_cuda_form form;         /* PK_ATTN_WGMMA with a window is refused */
-    uint32_t ctas;                  /* the grid's size, not 0; each takes tiles in turn */
-    bool dependent;                 /* programmatic dependent launch */
+    const pk_attn_cuda_tile *tiles; /* [n_tiles] every query of the batch once, any order */
+    const uint32_t *n_tiles;        /* [1], at most tiles_max; read on the device */
+    uint32_t tiles_max;
+    uint32_t rows_max; /* that may be read; rows_max * 192 * heads below 2^32 */
+    uint32_t heads;
+    pk_dtype dtype;         /* PK_F16 or PK_BF16 */
+    size_t window;          /* at most PK_ATTN_CUDA_WINDOW_MAX, or SIZE_MAX: every key */
+    pk_attn_cuda_form form; /* PK_ATTN_WGMMA with a window is refused */
+    uint32_t ctas;          /* the grid's size at most, each takes tiles in turn; 0: as many
+                               as tiles_max can keep busy */
+    bool dependent;         /* programmatic dependent launch */
     void *stream;
 } pk_attn_cuda_task;
 
-/* 0, PK_ATTN_CUDA_INVALID, or the cudaError_t of the launch; rows_max == 0 launches nothing. */
+/* 0, PK_ATTN_CUDA_INVALID, or the cudaError_t of the launch; tiles_max == 0 launches nothing. */
 int pk_attn_cuda(const pk_attn_cuda_task *task);
 
 #ifdef __cplusplus

@@ -24,18 +24,24 @@ struct Work {
 };
 
 /* Item `item` of a list whose tiles fall into PARTS parts for each head; parts of a tile, then
- * heads, lie together, so that their keys do in L2. Part p starts at query first + p * rows. */
+ * heads, lie together, so that their keys do in L2. */
 template <int PARTS>
 static __device__ __forceinline__ Work work_of(const pk_attn_cuda_tile *tiles, uint32_t heads,
                                                uint32_t item) {
     const uint32_t part = item % PARTS, pair = item / PARTS;
-    const pk_attn_cuda_tile tile = tiles[pair / heads];
+    const int4 tile = reinterpret_cast<const int4 *>(tiles)[pair / heads];
     Work work;
-    work.begin = tile.begin;
+    work.begin = uint32_t(tile.x);
     work.head = pair % heads;
-    work.len = int(tile.len);
-    work.first = int(tile.first + part * (PK_ATTN_CUDA_TILE / PARTS));
+    work.len = tile.y;
+    work.first = tile.z + int(part) * (PK_ATTN_CUDA_QUERIES / PARTS);
     return work;
+}
+
+/* CTAs of a launch: no more than can have an item. */
+inline uint32_t grid_of(const pk_attn_cuda_task &task, uint32_t parts) {
+    const uint32_t items = task.tiles_max * task.heads * parts;
+    return task.ctas != 0 && task.ctas < items ? task.ctas : items;
 }
 
 /* Shared address of 16-byte chunk `chunk` of row `row`: chunks are XORed with the row, so that the

@@ -26,7 +26,7 @@ using namespace attn;
 
 /* ---- tiles ---- */
 
-constexpr int QUERIES = PK_ATTN_CUDA_TILE, KEYS = 128, GROUP_QUERIES = 64;
+constexpr int QUERIES = PK_ATTN_CUDA_QUERIES, KEYS = 128, GROUP_QUERIES = 64;
 constexpr int GROUPS = QUERIES / GROUP_QUERIES, THREADS = 128 * (1 + GROUPS);
 constexpr uint32_t TILE_BYTES = 128 * ROW_BYTES; /* of q, k or v */
 constexpr uint32_t GROUP_BYTES = GROUP_QUERIES * ROW_BYTES;
@@ -304,8 +304,8 @@ template <bool BF16>
 __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_WGMMA_CTAS)
     k_attn_wgmma(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
                  const __grid_constant__ pk::TensorMap map,
-                 const pk_attn_cuda_tile *__restrict__ tiles,
-                 const uint32_t *__restrict__ tile_count, uint32_t heads) {
+                 const pk_attn_cuda_tile *__restrict__ tiles, const uint32_t *__restrict__ n_tiles,
+                 uint32_t heads) {
     PK_SMEM_DYNAMIC(smem, 1024);
     PK_SMEM_STATIC(uint64_t, barriers, [2 * (QUERY_SLOTS + SLOTS)]);
     Shared shared;
@@ -329,7 +329,7 @@ __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_WGMMA_CTAS)
     }
     __syncthreads(); /* the inits before any use */
     ptx::grid_wait();
-    const uint32_t items = *tile_count * heads;
+    const uint32_t items = *n_tiles * heads;
     if (threadIdx.x < 128) {
         ptx::registers_lower<40>();
         if (threadIdx.x < 32) {
@@ -354,14 +354,14 @@ template <bool BF16> int launch(const pk_attn_cuda_task &task) {
     }
     pk::Launch config;
     config.name = "k_attn_wgmma";
-    config.grid = dim3(task.ctas);
+    config.grid = dim3(grid_of(task, 1));
     config.block = dim3(THREADS);
     config.smem_bytes = SMEM_BYTES;
     config.cluster = 1;
     config.dependent = task.dependent;
     config.stream = task.stream;
     return pk::launch(k_attn_wgmma<BF16>, config, static_cast<uint16_t *>(task.out),
-                      static_cast<const uint16_t *>(task.qkv), map, task.tiles, task.tile_count,
+                      static_cast<const uint16_t *>(task.qkv), map, task.tiles, task.n_tiles,
                       task.heads);
 }
 

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 
 import tokenizer as bpe
+import windows
 from model import KEEP, Config, PithMini
 from sources import DOMAINS
 
-HALO_TOKENS = 64  # context shared by neighbouring windows: the reach of one local layer
 DEFAULT_THRESHOLD = 0.5
 MODEL_BYTES_MAX = 12_000_000
 # Fewer validation documents than this give a shaky median; training documents then fill up.
@@ -43,11 +43,25 @@ def round_bf16(tensor):
 
 
 @torch.no_grad()
-def token_outputs(model, ids):
-    """(z_tok, z_span, keep logit) of one document, float arrays [T]."""
+def window_outputs(model, ids):
+    """(z_tok, z_span, keep logit) of one window's ids, [CLS] and [SEP] among them; arrays [T]."""
     ids = torch.as_tensor(np.asarray(ids, np.int64))[None]
     z_tok, z_span, _ = model(ids, torch.zeros_like(ids, dtype=torch.bool))
     return [v[0].numpy() for v in (z_tok, z_span, model.keep_logit(z_tok, z_span))]
+
+
+def token_outputs(model, item):
+    """(z_tok, z_span, keep logit) of a document's tokens, each from the window that decides it.
+
+    Arrays [T]; white space holds minus infinity.
+    """
+    found = np.full((3, len(item["ids"])), -np.inf, np.float32)
+    for begin, end, first, last in item["windows"]:
+        outputs = window_outputs(model, bpe.framed(item["ids"][begin:end]))
+        word = item["word"][begin:end]
+        owned = (word >= first) & (word < last) & (word != windows.NO_WORD)
+        found[:, begin:end][:, owned] = np.stack(outputs)[:, 1:-1][:, owned]
+    return found
 
 
 def word_logits(logits, word, words):
@@ -62,7 +76,7 @@ def free_logits(model, items):
     """{domain: keep logits of all words that the safety floor leaves to the model}."""
     found = {domain: [] for domain in DOMAINS}
     for item in items:
-        logits = word_logits(token_outputs(model, item["ids"])[2], item["word"], len(item["spans"]))
+        logits = word_logits(token_outputs(model, item)[2], item["word"], len(item["spans"]))
         found[item["domain"]].append(logits[~item["critical"]])
     return {
         domain: np.concatenate(parts) if parts else np.zeros(0) for domain, parts in found.items()
@@ -133,7 +147,7 @@ def config_json(model, thresholds):
         "attention_bias": False,
         "mlp_bias": False,
         "hidden_activation": "gelu",
-        "max_position_embeddings": bpe.TOKENS_MAX,
+        "max_position_embeddings": windows.TOKENS_MAX,
         "pad_token_id": bpe.PAD_ID,
         "cls_token_id": bpe.CLS_ID,
         "sep_token_id": bpe.SEP_ID,
@@ -146,8 +160,8 @@ def config_json(model, thresholds):
             "gate": "asymmetric",
             "gamma": round(model.gamma.item(), 6),
             "span_channels": sizes.span_channels,
-            "window_tokens": bpe.TOKENS_MAX,
-            "halo_tokens": HALO_TOKENS,
+            "window_tokens": windows.TOKENS_MAX,
+            "halo_tokens": windows.HALO_TOKENS,
             "thresholds": thresholds,
         },
     }

@@ -3,9 +3,9 @@
 
 static void decide(pith_engine *engine, pith_job *job, pith_token_list *list) {
     const pith_model *model = engine->models[job->model];
-    pith_status status =
-        pith_compress_finish(&model->decide, &job->request, &job->doc, model->tokenizer,
-                             job->unit_scores, list, &job->arena, &job->result, &job->err);
+    pith_status status = pith_compress_finish(&job->settings->decide[job->model], &job->request,
+                                              &job->doc, model->tokenizer, job->unit_scores, list,
+                                              &job->arena, &job->result, &job->err);
     if (status != PITH_OK) {
         pith_err err = job->err;
         pith_job_fail(job, status, &err);
@@ -27,18 +27,6 @@ static pith_timing timing(const pith_job *job, int64_t finish_begin, int64_t now
     return t;
 }
 
-static void count(pith_engine *engine, const pith_job *job) {
-    if (job->status == PITH_CANCELLED) {
-        (void)atomic_fetch_add(&engine->cancelled, 1);
-    }
-    if (job->status == PITH_OK && job->result.passthrough != PITH_PASS_NONE) {
-        (void)atomic_fetch_add(&engine->passed_through, 1);
-    }
-    if (job->status == PITH_OK && job->result.passthrough == PITH_PASS_NONFINITE_SCORE) {
-        (void)atomic_fetch_add(&engine->nonfinite, 1);
-    }
-}
-
 static void finish(pith_engine *engine, pith_job *job, pith_token_list *list) {
     int64_t begin = pith_clock_now(&engine->clock);
     pith_status why = pith_job_check(job, begin);
@@ -57,13 +45,12 @@ static void finish(pith_engine *engine, pith_job *job, pith_token_list *list) {
         .error = job->status == PITH_OK ? NULL : job->err.text,
         .error_field = job->err_field,
         .result = job->status == PITH_OK ? &job->result : NULL,
-        .model = &engine->infos[job->model],
+        .model = &job->settings->infos[job->model],
         .timing = timing(job, begin, now),
     };
-    count(engine, job);
     job->opts.reply(job->opts.user, &reply);
     (void)atomic_fetch_sub(&engine->bytes_in_flight, job->request.text_len);
-    (void)atomic_fetch_add(&engine->answered, 1);
+    pith_counters_answered(&engine->counters, &reply, job->request.text_len);
     (void)atomic_fetch_sub(&engine->jobs_in_flight, 1);
     pith_job_release(job);
 }

@@ -3,9 +3,11 @@
 #define PITH_ENGINE_INTERNAL_H
 
 #include "runtime/base/queue.h"
+#include "runtime/engine/counters.h"
 #include "runtime/engine/job.h"
 #include "runtime/engine/model.h"
 #include "runtime/engine/runner.h"
+#include "runtime/engine/settings.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,7 +29,11 @@ enum {
 };
 
 /* Steps aim at this much computation: a cancel or a deadline is seen at the next step's end. */
-#define PITH_STEP_TARGET_NS (50 * INT64_C(1000000))
+#define PITH_STEP_NS_DEFAULT (25 * INT64_C(1000000))
+/* An engine thread shows that it lives at least this often. */
+#define PITH_BEAT_NS (500 * INT64_C(1000000))
+/* What a client is told to wait when nothing better is known. */
+#define PITH_RETRY_NS (1000 * INT64_C(1000000))
 
 struct pith_engine {
     pith_clock clock;
@@ -35,11 +41,13 @@ struct pith_engine {
     size_t text_bytes_max;
 
     pith_model *models[PITH_MODELS_MAX];
-    pith_model_info infos[PITH_MODELS_MAX];
     size_t n_models;
     pith_device device;
     pith_runner runner;
-    struct pith_critical *critical;
+    _Atomic(pith_settings *) settings; /* the newest */
+    pthread_mutex_t reload_mutex;
+    uint32_t n_settings;
+    uint32_t fold_after;
 
     pith_queue *ingest; /* each holds jobs_max, and no more jobs than that are accepted: */
     pith_queue *ready;  /* a push by the engine itself never fails */
@@ -55,11 +63,11 @@ struct pith_engine {
     atomic_bool aborting; /* every job ends as cancelled */
     atomic_uint jobs_in_flight;
     atomic_size_t bytes_in_flight;
-    atomic_uint_fast64_t accepted, answered, rejected, cancelled, steps, step_tokens,
-        passed_through, nonfinite;
+    pith_counters counters;
     atomic_int_fast64_t heartbeat_ns;
     atomic_int_fast64_t ns_per_token; /* smoothed; 0 until the first step */
     uint32_t step_tokens_cap;
+    int64_t step_ns_max;
 };
 
 /* Thread bodies; the argument is the engine. */

@@ -21,7 +21,8 @@ struct pith_job {
     atomic_uint progress_done; /* windows scored, of progress_total: for a progress bar */
     atomic_uint progress_total;
     pith_engine *engine;
-    uint32_t model; /* index */
+    uint32_t model;                       /* index */
+    const struct pith_settings *settings; /* as of submit */
     pith_compress_request request;
     pith_submit_opts opts;
     pith_arena arena; /* document, scores, result */

@@ -1,60 +1,8 @@
 #include "runtime/engine/model.h"
 
-#include "runtime/base/sha256.h"
-#include "runtime/decide/fold.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Bumped when the same weights would give other bytes: a change of windows, gate or decisions. */
-#define PITH_DECISION_VERSION "1"
-
-static void set_thresholds(pith_model *model) {
-    const pith_model_config *config = &model->config;
-    double fallback = 0.5; /* published checkpoints */
-    for (uint32_t i = 0; i < config->n_thresholds; i++) {
-        if (strcmp(config->thresholds[i].domain, "default") == 0) {
-            fallback = config->thresholds[i].value;
-        }
-    }
-    for (int d = 0; d < PITH_DOMAIN_COUNT; d++) {
-        model->decide.thresholds[d] = fallback;
-    }
-    for (uint32_t i = 0; i < config->n_thresholds; i++) {
-        pith_domain domain = pith_domain_find(config->thresholds[i].domain);
-        if (domain != PITH_DOMAIN_COUNT) {
-            model->decide.thresholds[domain] = config->thresholds[i].value;
-        }
-    }
-}
-
-static void absorb(pith_sha256 *sha, const char *text) {
-    pith_sha256_update(sha, text, strlen(text) + 1);
-}
-
-/* Bytes are promised per fingerprint: weights, config, patterns, device, dtype and ISA path, and
- * when lines fold if that is not the default. */
-static void set_fingerprint(pith_model *model, const pith_device *device, const char *patterns) {
-    pith_sha256 sha;
-    pith_sha256_init(&sha);
-    absorb(&sha, PITH_DECISION_VERSION);
-    absorb(&sha, pith_checkpoint_sha256(model->checkpoint));
-    absorb(&sha, patterns != NULL ? patterns : "");
-    absorb(&sha, device->device);
-    absorb(&sha, device->dtype);
-    absorb(&sha, device->isa);
-    if (model->decide.fold_after != PITH_FOLD_AFTER_DEFAULT) {
-        char fold[32];
-        (void)snprintf(fold, sizeof fold, "fold-after %u", model->decide.fold_after);
-        absorb(&sha, fold);
-    }
-    uint8_t digest[PITH_SHA256_BYTES];
-    pith_sha256_final(&sha, digest);
-    char hex[PITH_SHA256_HEX_BYTES];
-    pith_sha256_hex(digest, hex);
-    (void)snprintf(model->fingerprint, sizeof model->fingerprint, "%.32s", hex);
-}
 
 static pith_status open_tokenizer(pith_model *model, const char *dir, pith_err *err) {
     char path[4096];
@@ -121,14 +69,16 @@ static pith_status warm_up(pith_model *model, pith_err *err) {
 }
 
 pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
-                            const pith_device *device, const pith_model_decisions *decisions,
-                            uint32_t tokens_max, pith_err *err) {
+                            const pith_device *device, uint32_t tokens_max, pith_err *err) {
     *model = NULL;
     pith_model *m = calloc(1, sizeof *m);
     if (m == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "%s: no memory for the model", spec->dir);
     }
-    pith_status status = open_parts(m, spec, device, tokens_max, err);
+    m->dir = strdup(spec->dir);
+    pith_status status = m->dir != NULL
+                             ? open_parts(m, spec, device, tokens_max, err)
+                             : pith_fail(err, PITH_NO_MEMORY, "%s: no memory", spec->dir);
     if (status == PITH_OK) {
         status = warm_up(m, err);
     }
@@ -138,12 +88,6 @@ pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
     }
     const char *name = spec->name != NULL ? spec->name : m->config.name;
     (void)snprintf(m->name, sizeof m->name, "%s", name);
-    m->decide.critical = decisions->critical;
-    m->decide.critical_window = 1;
-    m->decide.fold_after =
-        decisions->fold_after > 0 ? decisions->fold_after : PITH_FOLD_AFTER_DEFAULT;
-    set_thresholds(m);
-    set_fingerprint(m, device, decisions->patterns);
     m->document = (pith_document_opts){
         .word_mode = m->config.split_words ? PITH_WORDS_SPLIT : PITH_WORDS_RAW,
         .window_tokens = m->config.window_tokens,
@@ -162,6 +106,7 @@ void pith_model_close(pith_model *model) {
     pith_encoder_close(model->encoder);
     pith_checkpoint_close(model->checkpoint);
     pith_tokenizer_close(model->tokenizer);
+    free(model->dir);
     free(model);
 }
 
@@ -169,7 +114,6 @@ void pith_model_describe(const pith_model *model, const pith_device *device,
                          pith_model_info *info) {
     *info = (pith_model_info){
         .name = model->name,
-        .fingerprint = model->fingerprint,
         .device = device->device,
         .dtype = device->dtype,
         .isa = device->isa,

@@ -153,13 +153,13 @@ static void add_window(scheduler *s, step_slot *slot, pith_job *job) {
     s->tokens_waiting -= window->n_ids;
 }
 
-/* Tokens that take about PITH_STEP_TARGET_NS at the speed seen so far. */
+/* Tokens that take about step_ns_max at the speed seen so far. */
 static uint32_t step_budget(const pith_engine *engine) {
     int64_t per_token = atomic_load(&engine->ns_per_token);
     if (per_token <= 0) {
         return engine->step_tokens_cap;
     }
-    int64_t tokens = PITH_STEP_TARGET_NS / per_token;
+    int64_t tokens = engine->step_ns_max / per_token;
     return tokens < (int64_t)engine->step_tokens_cap ? (uint32_t)tokens : engine->step_tokens_cap;
 }
 
@@ -234,9 +234,13 @@ static void take_scores(scheduler *s, step_slot *slot) {
 }
 
 static void account(pith_engine *engine, const pith_step *step) {
-    (void)atomic_fetch_add(&engine->steps, 1);
-    (void)atomic_fetch_add(&engine->step_tokens, step->n_tok);
     int64_t spent = step->end_ns - step->begin_ns;
+    pith_count(&engine->counters.steps, 1);
+    pith_count(&engine->counters.steps_failed, step->status != PITH_OK);
+    pith_count(&engine->counters.step_tokens, step->n_tok);
+    pith_histogram_add(&engine->counters.step_ns, spent > 0 ? (uint64_t)spent : 0);
+    pith_histogram_add(&engine->counters.batch_tokens, step->n_tok);
+    pith_histogram_add(&engine->counters.batch_size, step->n_seq);
     if (step->status != PITH_OK || step->n_tok == 0 || spent <= 0) {
         return;
     }

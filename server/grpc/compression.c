@@ -28,6 +28,7 @@ typedef struct item {
     struct item *next;
     pith_job *job; /* written by the poller of the call; read by it and the last reference */
     size_t text_len;
+    int64_t begin_ns;
     char *model; /* asked for: the name in a NOT_FOUND */
     size_t id_len;
     uint8_t id[];
@@ -66,6 +67,7 @@ static item *item_new(pith_call *call, stream *s, const Pith__V1__CompressReques
     made->call = pith_call_ref(call);
     made->stream = s;
     made->text_len = message->text.len;
+    made->begin_ns = pith_clock_now(&pith_clock_system);
     made->id_len = id_len;
     if (id_len > 0) {
         memcpy(made->id, message->id.data, id_len);
@@ -117,23 +119,57 @@ static void fault_of_reply(const item *it, const pith_reply *reply, const char *
 static pith_status submit(const pith_compression *service, item *it,
                           const pith_compress_request *request, pith_submit_opts *opts,
                           const char *prefix, pith_fault *fault) {
-    const char *field = NULL;
+    pith_refusal refusal;
     pith_err err = {0};
     pith_compress_request asked = *request;
     bool faithful = request->profile == PITH_PROFILE_FAITHFUL;
     asked.fold_repeats = request->fold_repeats || (service->fold_repeats && faithful);
     opts->deadline_ns = pith_call_deadline_ns(it->call);
     opts->user = it;
-    pith_status status = pith_engine_submit(service->engine, &asked, opts, &it->job, &field, &err);
+    pith_status status =
+        pith_engine_submit(service->engine, &asked, opts, &it->job, &refusal, &err);
     if (status != PITH_OK) {
+        const char *field = refusal.field;
         char path[PITH_FAULT_FIELD_BYTES] = "";
         if (field != NULL) {
             (void)snprintf(path, sizeof path, "%s%s", prefix, field);
         }
         (void)pith_fault_set(fault, status, path, "%s", without_field(err.text, field));
+        fault->retry_after_ns = refusal.retry_after_ns;
         set_resource(fault, it->model);
     }
     return status;
+}
+
+/* Tells of an item's answer, before it is sent. */
+static void observe_reply(const item *it, const pith_reply *reply) {
+    const pith_compression *service = pith_call_service(it->call);
+    const pith_request_event event = {
+        .entry = it->stream == NULL ? PITH_ENTRY_COMPRESS : PITH_ENTRY_STREAM_COMPRESS,
+        .status = reply->status,
+        .field = reply->error_field,
+        .id = it->id,
+        .id_len = it->id_len,
+        .text_len = it->text_len,
+        .begin_ns = it->begin_ns,
+        .reply = reply,
+    };
+    pith_observe_request(service->observe, &event);
+}
+
+/* Tells of a request that got no further than its checks. */
+static void observe_refusal(pith_call *call, pith_entry entry, const pith_fault *fault,
+                            const uint8_t *id, size_t id_len, int64_t begin_ns) {
+    const pith_compression *service = pith_call_service(call);
+    const pith_request_event event = {
+        .entry = entry,
+        .status = fault->err.status,
+        .field = fault->field,
+        .id = id,
+        .id_len = id_len,
+        .begin_ns = begin_ns,
+    };
+    pith_observe_request(service->observe, &event);
 }
 
 /* --- Compress ----------------------------------------------------------------------------- */
@@ -143,6 +179,7 @@ static void compress_reply(void *user, const pith_reply *reply) {
     pith_call *call = it->call;
     pith_fault fault = {0};
     pith_arena arena;
+    observe_reply(it, reply);
     pith_arena_init(&arena, pith_response_arena_bytes(reply));
     if (reply->status == PITH_OK) {
         pith_response response;
@@ -196,11 +233,13 @@ static pith_status compress_begin(pith_call *call, const uint8_t *data, size_t l
 static void compress_message(pith_call *call, const uint8_t *data, size_t len) {
     pith_arena arena;
     pith_fault fault = {0};
+    int64_t begin_ns = pith_clock_now(&pith_clock_system);
     pith_status status = compress_begin(call, data, len, &arena, &fault);
     if (status != PITH_OK) {
         const uint8_t *id = NULL;
         size_t id_len = 0;
         (void)pith_wire_find(data, len, FIELD_ID, &id, &id_len);
+        observe_refusal(call, PITH_ENTRY_COMPRESS, &fault, id, id_len, begin_ns);
         pith_call_fail(call, &fault, id, pith_utf8_valid((const char *)id, id_len));
     }
     pith_arena_reset(&arena);
@@ -330,6 +369,7 @@ static void stream_reply(void *user, const pith_reply *reply) {
     pith_call *call = it->call;
     /* Off the list before the answer is out: the peer may use the id again at once. */
     stream_unlink(it->stream, it);
+    observe_reply(it, reply);
     stream_send_result(call, it, reply);
     stream_close_item(it->stream, it->text_len);
     stream_settle(call);
@@ -415,6 +455,7 @@ static void stream_message(pith_call *call, const uint8_t *data, size_t len) {
     }
     pith_arena arena;
     pith_fault fault = {0};
+    int64_t begin_ns = pith_clock_now(&pith_clock_system);
     pith_status status = stream_begin(call, data, len, &arena, &fault);
     if (status != PITH_OK) {
         const uint8_t *inner = NULL;
@@ -424,6 +465,7 @@ static void stream_message(pith_call *call, const uint8_t *data, size_t len) {
         if (pith_wire_find(data, len, FIELD_REQUEST, &inner, &inner_len)) {
             (void)pith_wire_find(inner, inner_len, FIELD_ID, &id, &id_len);
         }
+        observe_refusal(call, PITH_ENTRY_STREAM_COMPRESS, &fault, id, id_len, begin_ns);
         stream_send_error(call, &fault, id, pith_utf8_valid((const char *)id, id_len));
     }
     pith_arena_reset(&arena);

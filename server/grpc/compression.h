@@ -7,6 +7,7 @@
 
 #include "runtime/engine/engine.h"
 #include "server/grpc/call.h"
+#include "server/observe/observe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 
 typedef struct pith_compression {
     pith_engine *engine;
+    pith_observe *observe; /* may be NULL */
     size_t text_bytes_max;
     uint32_t stream_items_max; /* items of one stream that are open or unsent */
     bool fold_repeats;         /* of every request in the faithful profile */

@@ -46,6 +46,10 @@ pith_rpc_code pith_rpc_code_of(pith_status status) {
     return row_of(status)->code;
 }
 
+const char *pith_rpc_reason(pith_status status) {
+    return row_of(status)->reason;
+}
+
 bool pith_rpc_is_private(pith_status status) {
     return row_of(status)->private_text;
 }

@@ -44,6 +44,9 @@ pith_status pith_rpc_code_to_status(int code);
 /* "INVALID_ARGUMENT" and so on; never NULL. */
 const char *pith_rpc_code_name(int code);
 
+/* "QUEUE_FULL" and so on: the reason of a status's ErrorInfo; never NULL. */
+const char *pith_rpc_reason(pith_status status);
+
 /* Delay to advise in nanoseconds, 0 when a retry would not help. */
 int64_t pith_rpc_retry_ns(const pith_fault *fault);
 

@@ -115,6 +115,7 @@ pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opt
     set_defaults(&made->opts);
     made->compression = (pith_compression){
         .engine = opts->engine,
+        .observe = opts->observe,
         .text_bytes_max = made->opts.text_bytes_max,
         .stream_items_max = made->opts.stream_items_max,
         .stream_bytes_max = 2 * made->opts.text_bytes_max,

@@ -16,6 +16,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/engine/engine.h"
+#include "server/observe/observe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,7 @@ typedef struct pith_grpc_server pith_grpc_server;
 typedef struct pith_grpc_opts {
     const char *listen; /* "127.0.0.1:50051", "[::1]:0", ":50051"; port 0 picks one */
     pith_engine *engine;
+    pith_observe *observe;     /* is told of every request; NULL: nobody */
     size_t text_bytes_max;     /* 16 MiB; a message may be 64 KiB longer */
     uint32_t max_connections;  /* 1024; fewer when file descriptors are short */
     uint32_t calls_max;        /* open Compress and StreamCompress calls: 16384 */

@@ -84,11 +84,12 @@ class Server:
                                         preexec_fn=before)
         self.lines = []
         self.addr = None
+        self.http = None
         for line in self.process.stderr:
             self.lines.append(line)
-            found = re.search(r"listening on (\S+:\d+)", line)
+            found = re.search(r"listening on ([^\s,]+:\d+)(?:.*http on ([^\s,\"]+:\d+))?", line)
             if found:
-                self.addr = found.group(1)
+                self.addr, self.http = found.group(1), found.group(2)
                 break
         if self.addr is None:
             raise RuntimeError("the server did not start: " + "".join(self.lines))
