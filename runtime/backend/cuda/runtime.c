@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <dlfcn.h>
+#include <stdint.h>
 #include <stdio.h>
 
 static cudaStream_t stream_of(void *stream) {
