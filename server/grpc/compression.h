@@ -19,11 +19,14 @@ typedef struct pith_compression {
     size_t text_bytes_max;
     uint32_t stream_items_max; /* items of one stream that are open or unsent */
     bool fold_repeats;         /* of every request in the faithful profile */
-    size_t stream_bytes_max;   /* of text in the open items of one stream; one item may be over */
+    /* What the answers of one stream may take, those of its open items (an upper bound) and those
+     * that its peer has not taken: with more the stream is not read. One item may be over. */
+    size_t stream_bytes_max;
 } pith_compression;
 
 /* Their service pointer is the pith_compression. */
 extern const pith_method pith_method_compress;
+extern const pith_method pith_method_batch_compress;
 extern const pith_method pith_method_stream_compress;
 
 #endif

@@ -16,6 +16,8 @@ typedef struct pith_fault {
     char field[PITH_FAULT_FIELD_BYTES];    /* path of proto names; "" when no field is to blame */
     char resource[PITH_FAULT_FIELD_BYTES]; /* with PITH_NOT_FOUND: the name that was asked for */
     int64_t retry_after_ns; /* with PITH_EXHAUSTED and PITH_UNAVAILABLE; 0: unknown */
+    int64_t wait_ns;        /* the queue's estimated wait, where that is the reason; 0: none */
+    const char *reason;     /* ErrorInfo.reason, a constant; NULL: the status's own */
 } pith_fault;
 
 /* Fills `fault` with a status, a field (NULL: none) and a formatted text; returns the status. */

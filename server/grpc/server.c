@@ -16,9 +16,10 @@ enum {
     STREAM_ITEMS_DEFAULT = 64
 };
 
-#define MS_NS                INT64_C(1000000)
-#define STALL_DEFAULT_NS     (30000 * MS_NS)
-#define LAME_DUCK_DEFAULT_NS (500 * MS_NS)
+#define MS_NS                 INT64_C(1000000)
+#define STALL_DEFAULT_NS      (30000 * MS_NS)
+#define LAME_DUCK_DEFAULT_NS  (500 * MS_NS)
+#define SEND_STALL_DEFAULT_NS (60000 * MS_NS)
 
 /* The core's receive buffers. Two texts of the greatest size on each of 32 connections; a smaller
  * quota fails calls that would have succeeded a moment later. */
@@ -75,6 +76,7 @@ static void set_defaults(pith_grpc_opts *o) {
     o->calls_max = o->calls_max == 0 ? CALLS_DEFAULT : o->calls_max;
     o->stream_items_max = o->stream_items_max == 0 ? STREAM_ITEMS_DEFAULT : o->stream_items_max;
     o->lame_duck_ns = o->lame_duck_ns == 0 ? LAME_DUCK_DEFAULT_NS : o->lame_duck_ns;
+    o->send_stall_ns = o->send_stall_ns == 0 ? SEND_STALL_DEFAULT_NS : o->send_stall_ns;
     o->stall_ns = o->stall_ns == 0 ? STALL_DEFAULT_NS : o->stall_ns;
 }
 
@@ -82,6 +84,7 @@ static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
     const pith_grpc_opts *o = &server->opts;
     const pith_method_entry methods[] = {
         {&pith_method_compress, &server->compression},
+        {&pith_method_batch_compress, &server->compression},
         {&pith_method_stream_compress, &server->compression},
         {&pith_method_health_check, server->health},
         {&pith_method_health_list, server->health},
@@ -98,6 +101,7 @@ static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
         .calls_max = o->calls_max,
         .streams_max = STREAMS_PER_CONNECTION,
         .quota_bytes = QUOTA_BYTES,
+        .send_stall_ns = o->send_stall_ns,
         .on_tick = on_tick,
         .tick_arg = server,
     };
@@ -118,7 +122,7 @@ pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opt
         .observe = opts->observe,
         .text_bytes_max = made->opts.text_bytes_max,
         .stream_items_max = made->opts.stream_items_max,
-        .stream_bytes_max = 2 * made->opts.text_bytes_max,
+        .stream_bytes_max = 4 * made->opts.text_bytes_max,
         .fold_repeats = made->opts.fold_repeats,
     };
     made->pulse.changed_ns = pith_clock_now(&pith_clock_system);
@@ -160,6 +164,8 @@ void pith_grpc_server_read_stats(pith_grpc_server *server, pith_grpc_stats *stat
         .calls_open = t.open,
         .calls_cancelled = t.cancelled,
         .calls_refused = t.refused,
+        .calls_stalled = t.stalled,
+        .streams = t.streams,
         .connections = t.connections,
         .connections_refused = t.connections_refused,
         .connections_cut = t.connections_cut,

@@ -35,6 +35,7 @@ typedef struct pith_grpc_opts {
     uint32_t stream_items_max; /* items open or unsent in one stream: 64 */
     bool fold_repeats;         /* of every request in the faithful profile */
     int64_t stall_ns;          /* health: the engine has work and its threads stand still: 30 s */
+    int64_t send_stall_ns;     /* a peer that takes nothing of its answer loses the call: 60 s */
     int64_t lame_duck_ns;      /* of a drain: NOT_SERVING, still accepting: 500 ms */
 } pith_grpc_opts;
 
@@ -43,7 +44,9 @@ typedef struct pith_grpc_stats {
     uint64_t calls_ended;
     uint64_t calls_open;
     uint64_t calls_cancelled; /* by the peer, its deadline or the drain, before their answer */
-    uint64_t calls_refused;   /* over calls_max, or draining */
+    uint64_t calls_refused;   /* over calls_max, without a key, or draining */
+    uint64_t calls_stalled;   /* whose peers did not read */
+    uint64_t streams;         /* opened by peers; streams - calls were never accepted */
     uint64_t connections;
     uint64_t connections_refused;
     uint64_t connections_cut; /* opened and dropped too many calls */

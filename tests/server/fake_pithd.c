@@ -1,7 +1,8 @@
 /* pithd with the fake engine: for the end-to-end scripts, which need answers on cue.
  *
  * Understands --listen ADDR, --http ADDR, --http-connections N, --http-receive-ms N, --log json,
- * --max-text-bytes N, --max-jobs N, --max-connections N, --drain-ms N, prints "listening on
+ * --max-text-bytes N, --max-jobs N, --max-connections N, --drain-ms N, --send-stall-ms N,
+ * prints "listening on
  * ADDR:PORT" on stderr and its counters when it has drained. */
 #include "runtime/base/log.h"
 #include "server/grpc/server.h"
@@ -47,6 +48,8 @@ static bool read_settings(settings *s, int argc, char **argv) {
             s->server.max_connections = (uint32_t)number;
         } else if (strcmp(name, "--drain-ms") == 0) {
             s->drain_ms = (uint32_t)number;
+        } else if (strcmp(name, "--send-stall-ms") == 0) {
+            s->server.send_stall_ns = (int64_t)number * 1000000;
         } else if (strcmp(name, "--model") != 0) {
             return false;
         }
