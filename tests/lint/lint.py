@@ -16,7 +16,7 @@ LAYERS = {
     "runtime/weights/": ["runtime/weights/", "runtime/base/", "jansson.h"],
     "runtime/ops.h": ["runtime/base/"],
     "runtime/backend/": ["runtime/backend/", "runtime/base/", "kernels/", "runtime/ops.h",
-                         "cuda", "nccl.h", "cublas"],
+                         "cuda", "nccl.h", "cublas", "dlfcn.h"],
     "runtime/model/": ["runtime/model/", "runtime/base/", "runtime/ops.h", "runtime/weights/"],
     "runtime/decide/": ["runtime/decide/", "runtime/base/", "runtime/text/"],
     "runtime/engine/": ["runtime/"],
