@@ -3,6 +3,7 @@
 #   deploy/bootstrap.sh            build and test packages, Go tools for the client tests
 #   deploy/bootstrap.sh --build    build packages alone
 #   deploy/bootstrap.sh --bench    the peers of `make bench` too, in a Python environment of their own
+#   deploy/bootstrap.sh --headroom the real Headroom client for the end-to-end tests, in an environment too
 #   deploy/bootstrap.sh --cuda     the CUDA toolkit from wheels too, where nvcc is absent
 # Debian 12 is the reference; Debian 13 and Ubuntu 24.04 carry the same package names.
 set -euo pipefail
@@ -87,6 +88,14 @@ bench_peers() {
     "$tools/bench/bin/pip" install -q numpy tokenizers==0.23.3 onnx onnxruntime==1.31.1
 }
 
+headroom_client() {
+    [ -x "$tools/headroom/bin/python" ] && return
+    echo "bootstrap: installing headroom-ai"
+    python3 -m venv "$tools/headroom" || install_packages python3-venv
+    python3 -m venv "$tools/headroom"
+    "$tools/headroom/bin/pip" install -q headroom-ai==0.42.0
+}
+
 what=${1:-}
 install_packages "${build_packages[@]}"
 if [ "$what" != --build ]; then
@@ -97,6 +106,9 @@ if [ "$what" != --build ]; then
 fi
 if [ "$what" = --bench ]; then
     bench_peers
+fi
+if [ "$what" = --headroom ]; then
+    headroom_client
 fi
 if [ "$what" = --cuda ]; then
     cuda_toolkit
