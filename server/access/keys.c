@@ -246,7 +246,7 @@ pith_status pith_keys_reload(pith_keys *keys, pith_err *err) {
         return status;
     }
     slot *list = calloc(PITH_KEYS_MAX, sizeof *list);
-    size_t n;
+    size_t n = 0;
     status = list == NULL ? pith_fail(err, PITH_NO_MEMORY, "no memory for keys")
                           : read_list(keys->path, &file, list, &n, err);
     if (status == PITH_OK) {

@@ -1,11 +1,11 @@
 /* grpc.health.v1: Check, List and Watch for the names "", "pith.v1.CompressionService" and
  * "liveness".
  *
- * "" and the service say whether calls should be sent here: not before the engine has warmed up, not
- * while draining, not while the engine stalls or its device is lost. "liveness" says whether the
- * process should be left alone: not while the engine stalls or its device is lost. The engine is
- * asked for its state on every Check, which waits in no queue. Owns the list of watches; any thread
- * unless said. */
+ * "" and the service say whether calls should be sent here: not before the engine has warmed up,
+ * not while draining, not while the engine stalls or its device is lost. "liveness" says whether
+ * the process should be left alone: not while the engine stalls or its device is lost. The engine
+ * is asked for its state on every Check, which waits in no queue. Owns the list of watches; any
+ * thread unless said. */
 #ifndef PITH_SERVER_GRPC_HEALTH_H
 #define PITH_SERVER_GRPC_HEALTH_H
 
