@@ -162,7 +162,9 @@ bool aligned(const void *pointer) {
 
 bool valid(const pk_linear_cuda_task &task, pk::Form form) {
     const uint32_t size_max = 1u << 24; /* products of two sizes over 16 fit an int */
-    const uint32_t multiple = form == pk::FORM_QKV ? 3 * PK_LINEAR_CUDA_HEAD_DIM : 16;
+    const uint32_t multiple = form == pk::FORM_QKV     ? 3 * PK_LINEAR_CUDA_HEAD_DIM
+                              : form == pk::FORM_GEGLU ? 64
+                                                       : 16;
     const bool rope = form != pk::FORM_QKV || (aligned(task.rope) && task.positions != nullptr);
     return rope && aligned(task.out) && aligned(task.act) && aligned(task.weight) &&
            task.rows != nullptr && task.rows_max <= size_max && task.n > 0 && task.n <= size_max &&

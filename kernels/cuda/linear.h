@@ -49,13 +49,13 @@ typedef enum pk_linear_cuda_tile {
 typedef struct pk_linear_cuda_task {
     void *out;                 /* linear [rows, n] f32; geglu [rows, n / 2], qkv [rows, n] dtype */
     const void *act;           /* [rows_max, k] dtype */
-    const void *weight;        /* [n, k] dtype, by pk_linear_cuda_pack */
+    const void *weight;        /* [n, k] dtype, packed: linear_pack.h */
     const float *rope;         /* qkv: [positions, 2, 32] f32, cosines, then sines */
     const uint32_t *positions; /* qkv: [rows] position of each row in its sequence */
     const uint32_t *rows;      /* [1], at most rows_max; read on the device */
     uint32_t *saturated;       /* [1] added to: f16 outputs that did not fit; or NULL */
     uint32_t rows_max;         /* sizes the grid */
-    uint32_t n;                /* weight rows: linear even; geglu of 16; qkv of 3 * 64 */
+    uint32_t n;                /* weight rows: a multiple of 16; geglu 64; qkv 3 * 64 */
     uint32_t k;                /* a multiple of PK_LINEAR_CUDA_K_STEP */
     pk_dtype dtype;            /* PK_F16 or PK_BF16 */
     pk_linear_cuda_tile tile;

@@ -1,11 +1,11 @@
 /* What is done to a product's accumulators before they leave the registers: the three forms of
  * kernels/cuda/linear.h, for mma and wgmma alike, whose accumulators lie the same way:
  *
- *   d[4 q + i] of lane (g, t) = (lane / 4, lane % 4)   row  g + 8 (i / 2),  column  8 q + 2 t + i %
- * 2
+ *   d[4 q + i] of lane (g, t) = (lane / 4, lane % 4)   row  g + 8 (i / 2),  packed column
+ *                                                      8 q + 2 t + i % 2
  *
- * of a strip of 16 rows. RoPE's pairs are half a head apart, 4 q; a value and its gate one q: both
- * in the same lane. */
+ * of a strip of 16 rows. Weights are packed so that (kernels/cuda/linear_pack.h) a lane holds 4 or
+ * 8 neighbours of the output, RoPE's pairs, and a value beside its gate. A quad writes 64 bytes. */
 #ifndef PK_CUDA_LINEAR_EPILOGUE_CUH
 #define PK_CUDA_LINEAR_EPILOGUE_CUH
 
@@ -36,63 +36,72 @@ __device__ __forceinline__ float gelu(float x) {
 template <int TILES>
 __device__ __forceinline__ void store_plain(const Product &p, const float (&d)[4 * TILES], int half,
                                             int row, int col) {
-    float *out = static_cast<float *>(p.out) + size_t(row) * size_t(p.n);
+    float *out = static_cast<float *>(p.out) + size_t(row) * size_t(p.n) + threadIdx.x % 4 * 4;
 #pragma unroll
-    for (int q = 0; q < TILES; q++) {
-        const int c = col + 8 * q;
-        if (c < p.n) {
-            *reinterpret_cast<float2 *>(out + c + 2 * int(threadIdx.x % 4)) =
-                make_float2(d[4 * q + 2 * half], d[4 * q + 2 * half + 1]);
+    for (int q = 0; q < TILES; q += 2) {
+        const int i = 4 * q + 2 * half;
+        if (col + 8 * q < p.n) {
+            *reinterpret_cast<float4 *>(out + col + 8 * q) =
+                make_float4(d[i], d[i + 1], d[i + 4], d[i + 5]);
         }
     }
 }
 
-/* out [rows, n / 2] of 16 bits; columns come as eight values, then their eight gates. */
+/* out [rows, n / 2] of 16 bits */
 template <bool BF16, int TILES>
 __device__ __forceinline__ void store_geglu(const Product &p, const float (&d)[4 * TILES], int half,
                                             int row, int col, uint32_t &over) {
-    uint16_t *out = static_cast<uint16_t *>(p.out) + size_t(row) * size_t(p.n / 2);
+    uint16_t *out =
+        static_cast<uint16_t *>(p.out) + size_t(row) * size_t(p.n / 2) + threadIdx.x % 4 * 8;
 #pragma unroll
-    for (int q = 0; q < TILES; q += 2) {
-        const int c = col + 8 * q, i = 4 * q + 2 * half;
+    for (int q = 0; q < TILES; q += 8) {
+        const int c = col + 8 * q;
         if (c < p.n) {
-            *reinterpret_cast<uint32_t *>(out + c / 2 + 2 * int(threadIdx.x % 4)) =
-                round_pair<BF16>(gelu(d[i]) * d[i + 4], gelu(d[i + 1]) * d[i + 5], over);
+            uint32_t pairs[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const int i = 4 * (q + 2 * j) + 2 * half; /* the gate is one tile on */
+                pairs[j] = round_pair<BF16>(gelu(d[i]) * d[i + 4], gelu(d[i + 1]) * d[i + 5], over);
+            }
+            *reinterpret_cast<uint4 *>(out + c / 2) =
+                make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
         }
     }
 }
 
-/* out [rows, 3, heads, 64] of 16 bits. */
+/* out [rows, 3, heads, 64] of 16 bits */
 template <bool BF16, int TILES>
 __device__ __forceinline__ void store_qkv(const Product &p, const float (&d)[4 * TILES], int half,
                                           int row, int col, uint32_t &over) {
-    const int pair = 2 * int(threadIdx.x % 4);
-    const float *angle = p.rope + size_t(p.positions[row]) * PK_LINEAR_CUDA_HEAD_DIM + pair;
-    uint16_t *out = static_cast<uint16_t *>(p.out) + size_t(row) * size_t(p.n) + pair;
+    const int lane = int(threadIdx.x % 4) * 8; /* of 32 outputs */
+    const float *angle = p.rope + size_t(p.positions[row]) * PK_LINEAR_CUDA_HEAD_DIM + lane;
+    uint16_t *out = static_cast<uint16_t *>(p.out) + size_t(row) * size_t(p.n) + lane;
 #pragma unroll
-    for (int head = 0; head < TILES / HEAD_TILES; head++) {
-        const int c = col + head * PK_LINEAR_CUDA_HEAD_DIM, part = c / (p.n / 3);
+    for (int q = 0; q < TILES; q += HEAD_TILES) {
+        const int c = col + 8 * q, part = c / (p.n / 3);
         if (c >= p.n) {
             return;
         }
+        uint32_t lo[4], hi[4];
 #pragma unroll
-        for (int q = 0; q < HEAD_TILES / 2; q++) {
-            const int i = 4 * (head * HEAD_TILES + q) + 2 * half, j = i + 4 * HEAD_TILES / 2;
-            float2 lo = make_float2(d[i], d[i + 1]), hi = make_float2(d[j], d[j + 1]);
+        for (int j = 0; j < 4; j++) {
+            const int i = 4 * (q + j) + 2 * half, other = i + 4 * HEAD_TILES / 2;
+            float2 a = make_float2(d[i], d[i + 1]), b = make_float2(d[other], d[other + 1]);
             if (part < 2) {
-                const float2 cosine = *reinterpret_cast<const float2 *>(angle + 8 * q);
-                const float2 sine = *reinterpret_cast<const float2 *>(angle + HALF_HEAD + 8 * q);
+                const float2 cosine = *reinterpret_cast<const float2 *>(angle + 2 * j);
+                const float2 sine = *reinterpret_cast<const float2 *>(angle + HALF_HEAD + 2 * j);
                 const float scale = part == 0 ? Q_SCALE : 1.0f;
-                const float2 a = lo, b = hi;
-                lo.x = scale * (a.x * cosine.x - b.x * sine.x);
-                lo.y = scale * (a.y * cosine.y - b.y * sine.y);
-                hi.x = scale * (b.x * cosine.x + a.x * sine.x);
-                hi.y = scale * (b.y * cosine.y + a.y * sine.y);
+                const float2 x = a, y = b;
+                a = make_float2(scale * (x.x * cosine.x - y.x * sine.x),
+                                scale * (x.y * cosine.y - y.y * sine.y));
+                b = make_float2(scale * (y.x * cosine.x + x.x * sine.x),
+                                scale * (y.y * cosine.y + x.y * sine.y));
             }
-            uint16_t *at = out + c + 8 * q;
-            *reinterpret_cast<uint32_t *>(at) = round_pair<BF16>(lo.x, lo.y, over);
-            *reinterpret_cast<uint32_t *>(at + HALF_HEAD) = round_pair<BF16>(hi.x, hi.y, over);
+            lo[j] = round_pair<BF16>(a.x, a.y, over);
+            hi[j] = round_pair<BF16>(b.x, b.y, over);
         }
+        *reinterpret_cast<uint4 *>(out + c) = make_uint4(lo[0], lo[1], lo[2], lo[3]);
+        *reinterpret_cast<uint4 *>(out + c + HALF_HEAD) = make_uint4(hi[0], hi[1], hi[2], hi[3]);
     }
 }
 

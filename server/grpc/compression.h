@@ -6,6 +6,7 @@
 #define PITH_SERVER_GRPC_COMPRESSION_H
 
 #include "runtime/engine/engine.h"
+#include "server/access/keys.h"
 #include "server/grpc/call.h"
 #include "server/observe/observe.h"
 
@@ -17,6 +18,7 @@
 typedef struct pith_compression {
     pith_engine *engine;
     pith_observe *observe; /* may be NULL */
+    pith_keys *keys;       /* may be NULL */
     size_t text_bytes_max;
     uint32_t stream_items_max; /* items of one stream that are open or unsent */
     bool fold_repeats;         /* of every request in the faithful profile */

@@ -90,6 +90,8 @@ class Server:
             found = re.search(r"listening on ([^\s,]+:\d+)(?:.*http on ([^\s,\"]+:\d+))?", line)
             if found:
                 self.addr, self.http = found.group(1), found.group(2)
+                health = re.search(r"health on ([^\s,\"]+:\d+)", line)
+                self.health = health.group(1) if health else None
                 break
         if self.addr is None:
             raise RuntimeError("the server did not start: " + "".join(self.lines))

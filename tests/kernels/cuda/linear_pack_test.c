@@ -38,36 +38,57 @@ static void every_f16_number_is_its_own_rounding(void **state) {
 
 enum { K = 16 };
 
-/* Element (row, i) of a source holds row * K + i, exact in f16 up to 2,048. */
-static void fill(float *src, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        src[i] = (float)i;
+/* Element (row, i) holds the row's number, and a half more in its second half: exact in bf16. */
+static void fill(float *src, size_t rows) {
+    for (size_t i = 0; i < rows * K; i++) {
+        src[i] = (float)(i / K) + (rows < 64 && i % K >= K / 2 ? 0.5f : 0.0f);
     }
 }
 
-static void a_plain_weight_keeps_its_rows(void **state) {
+/* Where output `output` of a group lies: lane by lane, in tiles of 8 packed rows. */
+static size_t packed_row(size_t output, size_t per_lane) {
+    return output % per_lane / 2 * 8 + output / per_lane * 2 + output % 2;
+}
+
+static void pack(uint16_t *out, const float *src, size_t n, pk_linear_cuda_kind kind) {
+    pk_linear_cuda_shape shape;
+    assert_true(pk_linear_cuda_plan(&shape, kind, n, K));
+    assert_int_equal(pk_linear_cuda_pack(out, PK_BF16, src, PK_F32, kind, shape), 0);
+}
+
+static void a_plain_weight_gives_a_lane_four_neighbours(void **state) {
     float src[32 * K];
     uint16_t out[32 * K];
-    pk_linear_cuda_shape shape;
-    fill(src, 32 * K);
-    assert_true(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_PLAIN, 32, K));
-    assert_int_equal(pk_linear_cuda_pack(out, PK_F16, src, PK_F32, PK_LINEAR_CUDA_PLAIN, shape), 0);
-    for (size_t i = 0; i < 32 * K; i++) {
-        assert_true(pk_f32_of_f16(out[i]) == src[i]);
+    fill(src, 32);
+    pack(out, src, 32, PK_LINEAR_CUDA_PLAIN);
+    for (size_t r = 0; r < 32; r++) {
+        size_t row = r / 16 * 16 + packed_row(r % 16, 4);
+        assert_true(pk_f32_of_bf16(out[row * K]) == (float)r);
+        assert_true(pk_f32_of_bf16(out[row * K + 15]) == (float)r + 0.5f);
     }
 }
 
-static void a_geglu_weight_alternates_eight_values_with_their_eight_gates(void **state) {
-    float src[64 * K];
-    uint16_t out[64 * K];
-    pk_linear_cuda_shape shape;
-    fill(src, 64 * K);
-    assert_true(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_GEGLU, 64, K));
-    assert_int_equal(pk_linear_cuda_pack(out, PK_F16, src, PK_F32, PK_LINEAR_CUDA_GEGLU, shape), 0);
-    for (size_t j = 0; j < 32; j++) {
-        size_t value = j / 8 * 16 + j % 8;
-        assert_true(pk_f32_of_f16(out[value * K + 3]) == src[j * K + 3]);
-        assert_true(pk_f32_of_f16(out[(value + 8) * K + 3]) == src[(32 + j) * K + 3]);
+static void a_qkv_weight_gives_a_lane_eight_neighbours_of_each_half_head(void **state) {
+    float src[192 * K];
+    uint16_t out[192 * K];
+    fill(src, 192);
+    pack(out, src, 192, PK_LINEAR_CUDA_QKV);
+    for (size_t r = 0; r < 192; r++) {
+        size_t row = r / 32 * 32 + packed_row(r % 32, 8);
+        assert_true(pk_f32_of_bf16(out[row * K]) == (float)r);
+    }
+}
+
+static void a_geglu_weight_gives_a_lane_eight_values_each_beside_its_gate(void **state) {
+    float src[128 * K];
+    uint16_t out[128 * K];
+    fill(src, 128);
+    pack(out, src, 128, PK_LINEAR_CUDA_GEGLU);
+    for (size_t r = 0; r < 64; r++) {
+        size_t in_group = packed_row(r % 32, 8); /* of values alone: tiles alternate with gates */
+        size_t row = r / 32 * 64 + in_group / 8 * 16 + in_group % 8;
+        assert_true(pk_f32_of_bf16(out[row * K]) == (float)r);
+        assert_true(pk_f32_of_bf16(out[(row + 8) * K]) == (float)(64 + r));
     }
 }
 
@@ -86,7 +107,8 @@ static void a_span_convolution_lies_tap_after_tap(void **state) {
     for (size_t c = 0; c < CHANNELS; c++) {
         for (size_t tap = 0; tap < TAPS; tap++) {
             for (size_t d = 0; d < K; d++) {
-                assert_int_equal(out[(tap * CHANNELS + c) * K + d], src[(c * K + d) * TAPS + tap]);
+                size_t row = tap * CHANNELS + packed_row(c, 4);
+                assert_int_equal(out[row * K + d], src[(c * K + d) * TAPS + tap]);
             }
         }
     }
@@ -113,6 +135,8 @@ static void a_shape_that_no_kernel_can_multiply_is_refused(void **state) {
     assert_false(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_PLAIN, 16, 0));
     assert_false(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_PLAIN, 24, 16));
     assert_false(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_PLAIN, 16, 24));
+    assert_false(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_QKV, 64, 16));
+    assert_false(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_GEGLU, 96, 16));
     assert_false(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_PLAIN, SIZE_MAX, 16));
     assert_false(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_SPAN_CONV, 16, 16 * 5 + 1));
     assert_false(pk_linear_cuda_plan(&shape, PK_LINEAR_CUDA_SPAN_CONV, 8, 16 * 5));
@@ -123,8 +147,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(f16_rounds_to_nearest_even_and_saturates),
         cmocka_unit_test(every_f16_number_is_its_own_rounding),
-        cmocka_unit_test(a_plain_weight_keeps_its_rows),
-        cmocka_unit_test(a_geglu_weight_alternates_eight_values_with_their_eight_gates),
+        cmocka_unit_test(a_plain_weight_gives_a_lane_four_neighbours),
+        cmocka_unit_test(a_qkv_weight_gives_a_lane_eight_neighbours_of_each_half_head),
+        cmocka_unit_test(a_geglu_weight_gives_a_lane_eight_values_each_beside_its_gate),
         cmocka_unit_test(a_span_convolution_lies_tap_after_tap),
         cmocka_unit_test(a_weight_too_large_for_f16_is_saturated_and_counted),
         cmocka_unit_test(a_shape_that_no_kernel_can_multiply_is_refused),

@@ -51,7 +51,9 @@ struct Problem {
 
 void Problem::run(pk_linear_cuda_tile tile) {
     pk_linear_cuda_shape shape;
-    pk_linear_cuda_kind kind = form == GEGLU ? PK_LINEAR_CUDA_GEGLU : PK_LINEAR_CUDA_PLAIN;
+    pk_linear_cuda_kind kind = form == GEGLU ? PK_LINEAR_CUDA_GEGLU
+                               : form == QKV ? PK_LINEAR_CUDA_QKV
+                                             : PK_LINEAR_CUDA_PLAIN;
     TEST_CHECK(pk_linear_cuda_plan(&shape, kind, n, k), "shape refused");
     std::vector<uint16_t> packed(n * k);
     pk_linear_cuda_pack(packed.data(), dtype, weight.data(), PK_F32, kind, shape);
@@ -331,6 +333,8 @@ void products_refuse_an_invalid_task_and_skip_an_empty_one() {
     task.n = task.k = 16;
     task.dtype = PK_F16;
     TEST_CHECK(pk_qkv_rope_cuda(&task) == PK_LINEAR_CUDA_INVALID, "n is no three heads");
+    task.n = 48;
+    TEST_CHECK(pk_geglu_cuda(&task) == PK_LINEAR_CUDA_INVALID, "n no multiple of 64");
     task.n = 24;
     TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "n no multiple of 16");
     task.n = 16;
