@@ -10,6 +10,7 @@ given is said to be not measured.
 """
 
 import argparse
+import collections
 import json
 import os
 import statistics
@@ -285,6 +286,20 @@ def short(evaluation):
     ]
 
 
+def over_seeds(pairs):
+    """Mean and spread of m25 and m50 of evaluations named "WEIGHT, seed S" that differ in S alone."""
+    groups = collections.defaultdict(list)
+    for name, evaluation in pairs:
+        groups[name.partition(",")[0]].append(evaluation["scorers"][MODEL]["words"])
+    lines = [
+        f"Over {len(runs)} seeds at weight {weight}: m25 {spread([r['25']['m'] for r in runs])}, "
+        f"m50 {spread([r['50']['m'] for r in runs])}."
+        for weight, runs in groups.items()
+        if len(runs) > 1
+    ]
+    return "\n".join(lines)
+
+
 def comparison(pairs, nothing):
     """A short table of [(name, evaluation)], or the sentence `nothing`."""
     header = ["", "m25", "m50", "critical spans before the floor", "tokens kept at default"]
@@ -364,6 +379,7 @@ def values(args):
         "weights": comparison(
             [(f"weight {name}", e) for name, e in weights], f"Other weights were {MISSING}."
         ),
+        "over_seeds": over_seeds(weights),
         "self_labelling": self_labelling(before, after),
         "critical_weight": training.get("critical_weight", "?"),
         "kept_target": percent(thresholds.KEPT_TOKENS),
