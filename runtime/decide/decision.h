@@ -1,4 +1,5 @@
-/* The decision about one text while it is being made. Private to runtime/decide and its tests.
+/* The decision about one text while it is being made. Private to runtime/decide, its tests and the
+ * recipe's floor (models/recipe/floor), which must be the same code.
  *
  * Plain memory in the request's arena, one thread. The order of work: fold, floor, items,
  * budget (or kompress), join, outcome. */
