@@ -46,7 +46,8 @@ typedef enum pith_passthrough {
     PITH_PASS_NOTHING_DROPPED, /* every unit was kept */
     PITH_PASS_NOTHING_KEPT,    /* kompress: no unit was kept */
     PITH_PASS_NONFINITE_SCORE, /* the model returned NaN or infinity */
-    PITH_PASS_DEADLINE         /* the time was up before every unit was scored */
+    PITH_PASS_DEADLINE,        /* the time was up before every unit was scored */
+    PITH_PASS_COUNT
 } pith_passthrough;
 
 /* Parallel arrays, one entry per unit. */

@@ -8,6 +8,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/status.h"
 #include "runtime/decide/compress.h"
+#include "runtime/engine/stats.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,7 +32,10 @@ typedef struct pith_engine_opts {
     const char *isa;             /* "auto", "avx2", "avx512", "avx512-bf16", "ref" */
     uint32_t n_threads;          /* compute threads of the CPU backend; 0: one per core */
     uint32_t jobs_max;           /* accepted and not yet answered; 0: default */
+    size_t bytes_max;            /* their texts; 0: default, 8 of the largest. One always fits */
+    uint64_t tokens_max;         /* their tokens; 0: default, as bytes_max. One always fits */
     uint32_t step_tokens_max;    /* tokens packed into one step; 0: default */
+    int64_t step_ns_max;         /* computation of one step; 0: 25 ms. One window always fits */
     size_t text_bytes_max;       /* 16 MiB by default */
     uint32_t fold_after;         /* lines of a kind that stay before its repeats fold; 0: 1 */
     const char *critical_config; /* JSON text that replaces or switches patterns; NULL: built in */
@@ -51,13 +55,6 @@ typedef struct pith_model_info {
     bool is_default;
 } pith_model_info;
 
-typedef enum pith_priority {
-    PITH_PRIORITY_NORMAL,
-    PITH_PRIORITY_INTERACTIVE, /* before normal work */
-    PITH_PRIORITY_BATCH,       /* after normal work */
-    PITH_PRIORITY_COUNT
-} pith_priority;
-
 typedef struct pith_timing {
     int64_t queue_ns;    /* accepted until its first window ran */
     int64_t tokenize_ns; /* ingest */
@@ -75,7 +72,8 @@ typedef struct pith_reply {
     const pith_compress_result *result;
     const pith_model_info *model;
     pith_timing timing;
-    int64_t retry_after_ns; /* with PITH_EXHAUSTED */
+    int64_t retry_after_ns; /* with PITH_EXHAUSTED and PITH_UNAVAILABLE; 0: unknown */
+    bool partial; /* the deadline cut the scoring short: result->unscored_words are kept as is */
 } pith_reply;
 
 /* Called on an engine thread; must not block. */
@@ -89,18 +87,13 @@ typedef struct pith_submit_opts {
     void *user;
 } pith_submit_opts;
 
-typedef struct pith_engine_stats {
-    uint64_t accepted;
-    uint64_t answered; /* accepted == answered + in_flight, always */
-    uint64_t rejected;
-    uint64_t cancelled;
-    uint64_t steps;
-    uint64_t step_tokens;
-    uint64_t passed_through;
-    uint64_t nonfinite;
-    uint64_t in_flight;
-    int64_t heartbeat_ns; /* the engine threads' last turn, on the engine's clock */
-} pith_engine_stats;
+/* Why submit took no job, and what to tell the client. */
+typedef struct pith_refusal {
+    pith_refused reason;
+    const char *field;      /* request field at fault, or NULL; a constant */
+    int64_t retry_after_ns; /* with PITH_EXHAUSTED and PITH_UNAVAILABLE: when to try again */
+    int64_t wait_ns;        /* with PITH_DEADLINE and PITH_EXHAUSTED: the estimated wait */
+} pith_refusal;
 
 /* Loads the models, starts the threads, runs one warm-up step per model. */
 PITH_MUST_USE pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts,
@@ -113,14 +106,18 @@ void pith_engine_drain(pith_engine *engine);
 void pith_engine_close(pith_engine *engine);
 
 /* Takes a job. The text, keep ranges and model name are copied. When it returns PITH_OK the reply
- * callback will be called exactly once and *job (may be NULL) is a handle that
- * pith_job_release must give back. Otherwise the callback is not called: PITH_INVALID (bad
- * UTF-8 with the byte offset, ratio, range, too long), PITH_NOT_FOUND (model), PITH_EXHAUSTED
- * (queue full), PITH_UNAVAILABLE (draining). `field` (may be NULL) gets the field at fault. */
+ * callback will be called exactly once (perhaps before submit returns) and *job (may be NULL) is a
+ * handle that pith_job_release must give back. Otherwise the callback is not called and `refusal`
+ * (may be NULL) says more: PITH_INVALID (bad UTF-8 with the byte offset, ratio, range, too long),
+ * PITH_NOT_FOUND (model), PITH_EXHAUSTED (a limit), PITH_DEADLINE (the estimated wait is longer),
+ * PITH_UNAVAILABLE (draining, or the device is lost), PITH_NO_MEMORY. */
 PITH_MUST_USE pith_status pith_engine_submit(pith_engine *engine,
                                              const pith_compress_request *request,
                                              const pith_submit_opts *opts, pith_job **job,
-                                             const char **field, pith_err *err);
+                                             pith_refusal *refusal, pith_err *err);
+
+/* How long a text of text_len bytes would wait for its first window if it were submitted now. */
+int64_t pith_engine_wait(pith_engine *engine, pith_priority priority, size_t text_len);
 
 /* How many of the job's windows were scored, of how many; 0 of 0 until it was tokenized. */
 void pith_job_progress(const pith_job *job, uint32_t *done, uint32_t *total);
@@ -129,7 +126,18 @@ void pith_job_progress(const pith_job *job, uint32_t *done, uint32_t *total);
 void pith_job_cancel(pith_job *job);
 void pith_job_release(pith_job *job);
 
-size_t pith_engine_models(const pith_engine *engine, const pith_model_info **models);
+/* *models stays valid until close; after a reload it is no longer up to date. */
+size_t pith_engine_models(pith_engine *engine, const pith_model_info **models);
+
+/* New patterns (NULL: the built-in ones) and, read anew from each model's config.json, its
+ * thresholds: for the jobs submitted from now on, all at once. On failure nothing changes. The
+ * model_fingerprint tells replies apart. Any thread. PITH_EXHAUSTED after 255 times. */
+PITH_MUST_USE pith_status pith_engine_reload(pith_engine *engine, const char *critical_config,
+                                             pith_err *err);
+
 void pith_engine_read_stats(pith_engine *engine, pith_engine_stats *stats);
+
+/* For health and its metric; lock-free. */
+pith_engine_state pith_engine_check(pith_engine *engine);
 
 #endif

@@ -1,60 +1,11 @@
 #include "runtime/engine/model.h"
 
-#include "runtime/base/sha256.h"
-#include "runtime/decide/fold.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Bumped when the same weights would give other bytes: a change of windows, gate or decisions. */
-#define PITH_DECISION_VERSION "1"
-
-static void set_thresholds(pith_model *model) {
-    const pith_model_config *config = &model->config;
-    double fallback = 0.5; /* published checkpoints */
-    for (uint32_t i = 0; i < config->n_thresholds; i++) {
-        if (strcmp(config->thresholds[i].domain, "default") == 0) {
-            fallback = config->thresholds[i].value;
-        }
-    }
-    for (int d = 0; d < PITH_DOMAIN_COUNT; d++) {
-        model->decide.thresholds[d] = fallback;
-    }
-    for (uint32_t i = 0; i < config->n_thresholds; i++) {
-        pith_domain domain = pith_domain_find(config->thresholds[i].domain);
-        if (domain != PITH_DOMAIN_COUNT) {
-            model->decide.thresholds[domain] = config->thresholds[i].value;
-        }
-    }
-}
-
-static void absorb(pith_sha256 *sha, const char *text) {
-    pith_sha256_update(sha, text, strlen(text) + 1);
-}
-
-/* Bytes are promised per fingerprint: weights, config, patterns, device, dtype and ISA path, and
- * when lines fold if that is not the default. */
-static void set_fingerprint(pith_model *model, const pith_device *device, const char *patterns) {
-    pith_sha256 sha;
-    pith_sha256_init(&sha);
-    absorb(&sha, PITH_DECISION_VERSION);
-    absorb(&sha, pith_checkpoint_sha256(model->checkpoint));
-    absorb(&sha, patterns != NULL ? patterns : "");
-    absorb(&sha, device->device);
-    absorb(&sha, device->dtype);
-    absorb(&sha, device->isa);
-    if (model->decide.fold_after != PITH_FOLD_AFTER_DEFAULT) {
-        char fold[32];
-        (void)snprintf(fold, sizeof fold, "fold-after %u", model->decide.fold_after);
-        absorb(&sha, fold);
-    }
-    uint8_t digest[PITH_SHA256_BYTES];
-    pith_sha256_final(&sha, digest);
-    char hex[PITH_SHA256_HEX_BYTES];
-    pith_sha256_hex(digest, hex);
-    (void)snprintf(model->fingerprint, sizeof model->fingerprint, "%.32s", hex);
-}
+/* A step of one window that takes longer tells enough. */
+#define CALIBRATE_NS_MAX INT64_C(200000000)
 
 static pith_status open_tokenizer(pith_model *model, const char *dir, pith_err *err) {
     char path[4096];
@@ -121,14 +72,16 @@ static pith_status warm_up(pith_model *model, pith_err *err) {
 }
 
 pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
-                            const pith_device *device, const pith_model_decisions *decisions,
-                            uint32_t tokens_max, pith_err *err) {
+                            const pith_device *device, uint32_t tokens_max, pith_err *err) {
     *model = NULL;
     pith_model *m = calloc(1, sizeof *m);
     if (m == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "%s: no memory for the model", spec->dir);
     }
-    pith_status status = open_parts(m, spec, device, tokens_max, err);
+    m->dir = strdup(spec->dir);
+    pith_status status = m->dir != NULL
+                             ? open_parts(m, spec, device, tokens_max, err)
+                             : pith_fail(err, PITH_NO_MEMORY, "%s: no memory", spec->dir);
     if (status == PITH_OK) {
         status = warm_up(m, err);
     }
@@ -138,12 +91,6 @@ pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
     }
     const char *name = spec->name != NULL ? spec->name : m->config.name;
     (void)snprintf(m->name, sizeof m->name, "%s", name);
-    m->decide.critical = decisions->critical;
-    m->decide.critical_window = 1;
-    m->decide.fold_after =
-        decisions->fold_after > 0 ? decisions->fold_after : PITH_FOLD_AFTER_DEFAULT;
-    set_thresholds(m);
-    set_fingerprint(m, device, decisions->patterns);
     m->document = (pith_document_opts){
         .word_mode = m->config.split_words ? PITH_WORDS_SPLIT : PITH_WORDS_RAW,
         .window_tokens = m->config.window_tokens,
@@ -162,14 +109,66 @@ void pith_model_close(pith_model *model) {
     pith_encoder_close(model->encoder);
     pith_checkpoint_close(model->checkpoint);
     pith_tokenizer_close(model->tokenizer);
+    free(model->dir);
     free(model);
+}
+
+/* Times one step of n_seq windows: of two tries the faster. */
+static pith_status time_step(pith_model *model, const pith_clock *clock, uint32_t n_seq,
+                             int64_t *ns, pith_err *err) {
+    uint32_t window = model->config.window_tokens;
+    uint32_t n_tok = n_seq * window;
+    uint32_t *ids = malloc(n_tok * sizeof *ids);
+    uint32_t *cu_seqlens = malloc((n_seq + 1) * sizeof *cu_seqlens);
+    float *score = malloc(n_tok * sizeof *score);
+    pith_status status = ids != NULL && cu_seqlens != NULL && score != NULL
+                             ? PITH_OK
+                             : pith_fail(err, PITH_NO_MEMORY, "no memory for %u tokens", n_tok);
+    for (uint32_t i = 0; status == PITH_OK && i < n_tok; i++) {
+        ids[i] = i % window == 0 ? model->config.cls_id : i * 7919 % model->config.vocab_size;
+        cu_seqlens[i / window] = i - i % window;
+    }
+    *ns = INT64_MAX;
+    for (int try = 0; status == PITH_OK && try < 2; try++) {
+        cu_seqlens[n_seq] = n_tok;
+        pith_batch batch = {.n_seq = n_seq, .n_tok = n_tok, .ids = ids, .cu_seqlens = cu_seqlens};
+        pith_encoder_out out = {.score = score};
+        int64_t begin = pith_clock_now(clock);
+        status = pith_encoder_forward(model->encoder, &batch, &out, err);
+        int64_t spent = pith_clock_now(clock) - begin;
+        *ns = spent < *ns ? spent : *ns;
+    }
+    free(ids);
+    free(cu_seqlens);
+    free(score);
+    return status;
+}
+
+pith_status pith_model_calibrate(pith_model *model, const pith_clock *clock, uint32_t tokens_max,
+                                 pith_speed *speed, pith_err *err) {
+    uint32_t window = model->config.window_tokens;
+    uint32_t most = tokens_max / window;
+    int64_t one;
+    pith_status status = time_step(model, clock, 1, &one, err);
+    *speed = (pith_speed){.token_ns = (double)(one > 0 ? one : 1) / (double)window};
+    /* On a slow device the fixed part is nothing beside the tokens. */
+    if (status != PITH_OK || most < 2 || one > CALIBRATE_NS_MAX) {
+        return status;
+    }
+    int64_t many;
+    status = time_step(model, clock, most, &many, err);
+    double slope = (double)(many - one) / ((double)(most - 1) * (double)window);
+    if (status == PITH_OK && slope > 0.0 && slope < speed->token_ns) {
+        speed->token_ns = slope;
+        speed->fixed_ns = one - (int64_t)(slope * (double)window);
+    }
+    return status;
 }
 
 void pith_model_describe(const pith_model *model, const pith_device *device,
                          pith_model_info *info) {
     *info = (pith_model_info){
         .name = model->name,
-        .fingerprint = model->fingerprint,
         .device = device->device,
         .dtype = device->dtype,
         .isa = device->isa,

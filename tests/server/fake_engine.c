@@ -302,15 +302,15 @@ void pith_engine_close(pith_engine *engine) {
 }
 
 static pith_status check(pith_engine *engine, const pith_compress_request *request,
-                         const pith_submit_opts *opts, const script *s, const char **field,
+                         const pith_submit_opts *opts, const script *s, pith_refusal *refusal,
                          pith_err *err) {
-    *field = NULL;
+    *refusal = (pith_refusal){0};
     if (pith_utf8_valid(request->text, request->text_len) != request->text_len) {
-        *field = "text";
+        refusal->field = "text";
         return pith_fail(err, PITH_INVALID, "text: invalid UTF-8");
     }
     if (opts->model != NULL && opts->model[0] != '\0' && strcmp(opts->model, "fake") != 0) {
-        *field = "model";
+        refusal->field = "model";
         return pith_fail(err, PITH_NOT_FOUND, "model: no model named \"%s\"", opts->model);
     }
     if (engine->draining) {
@@ -321,18 +321,20 @@ static pith_status check(pith_engine *engine, const pith_compress_request *reque
     }
     if (engine->stats.in_flight >= engine->jobs_max) {
         engine->stats.rejected++;
+        refusal->reason = PITH_REFUSED_REQUESTS;
         return pith_fail(err, PITH_EXHAUSTED, "the queue is full");
     }
     return PITH_OK;
 }
 
 pith_status pith_engine_submit(pith_engine *engine, const pith_compress_request *request,
-                               const pith_submit_opts *opts, pith_job **job, const char **field,
+                               const pith_submit_opts *opts, pith_job **job, pith_refusal *refusal,
                                pith_err *err) {
-    const char *ignored;
+    pith_refusal ignored;
     script s = read_script(request->text, request->text_len);
     (void)pthread_mutex_lock(&engine->mutex);
-    pith_status status = check(engine, request, opts, &s, field == NULL ? &ignored : field, err);
+    pith_status status =
+        check(engine, request, opts, &s, refusal == NULL ? &ignored : refusal, err);
     if (status == PITH_OK) {
         pith_job *made = calloc(1, sizeof *made + request->text_len + 1);
         memcpy(made->text, request->text, request->text_len);
@@ -381,7 +383,15 @@ void pith_job_release(pith_job *job) {
     }
 }
 
-size_t pith_engine_models(const pith_engine *engine, const pith_model_info **models) {
+pith_status pith_engine_reload(pith_engine *engine, const char *critical_config, pith_err *err) {
+    (void)engine;
+    if (critical_config != NULL && critical_config[0] != '{') {
+        return pith_fail(err, PITH_INVALID, "patterns: not a JSON object");
+    }
+    return PITH_OK;
+}
+
+size_t pith_engine_models(pith_engine *engine, const pith_model_info **models) {
     (void)engine;
     *models = &fake_model;
     return 1;
@@ -391,6 +401,33 @@ void pith_engine_read_stats(pith_engine *engine, pith_engine_stats *stats) {
     (void)pthread_mutex_lock(&engine->mutex);
     *stats = engine->stats;
     (void)pthread_mutex_unlock(&engine->mutex);
+    pith_histogram_view *times[] = {&stats->queue_ns,  &stats->ingest_ns, &stats->compute_ns,
+                                    &stats->finish_ns, &stats->total_ns,  &stats->step_ns};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        times[i]->bounds = &pith_histogram_seconds;
+    }
+    stats->batch_tokens.bounds = &pith_histogram_powers;
+    stats->batch_size.bounds = &pith_histogram_powers;
+    stats->beat_ns = HEARTBEAT_MS * INT64_C(1000000);
+    stats->state = pith_engine_check(engine);
+}
+
+pith_engine_state pith_engine_check(pith_engine *engine) {
+    (void)pthread_mutex_lock(&engine->mutex);
+    int64_t silent = now_ns() - engine->stats.heartbeat_ns;
+    bool draining = engine->draining;
+    (void)pthread_mutex_unlock(&engine->mutex);
+    if (silent > PITH_BEATS_MISSED_MAX * HEARTBEAT_MS * INT64_C(1000000)) {
+        return PITH_ENGINE_STALLED;
+    }
+    return draining ? PITH_ENGINE_DRAINING : PITH_ENGINE_SERVING;
+}
+
+int64_t pith_engine_wait(pith_engine *engine, pith_priority priority, size_t text_len) {
+    (void)engine;
+    (void)priority;
+    (void)text_len;
+    return 0;
 }
 
 void fake_engine_freeze(pith_engine *engine, bool frozen) {

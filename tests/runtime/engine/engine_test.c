@@ -370,13 +370,13 @@ static void bad_requests_are_refused_with_the_field(void **state) {
         if (request.text_len == 65) {
             request.text = long_text;
         }
-        const char *field = NULL;
+        pith_refusal refusal = {0};
         pith_err err = {0};
         pith_submit_opts opts = {
             .model = cases[i].model, .deadline_ns = PITH_DEADLINE_NONE, .reply = kept_reply_take};
-        assert_int_equal(pith_engine_submit(engine, &request, &opts, NULL, &field, &err),
+        assert_int_equal(pith_engine_submit(engine, &request, &opts, NULL, &refusal, &err),
                          cases[i].status);
-        assert_string_equal(field, cases[i].field);
+        assert_string_equal(refusal.field, cases[i].field);
         assert_non_null(strstr(err.text, cases[i].field));
     }
     pith_engine_close(engine);
