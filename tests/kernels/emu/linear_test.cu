@@ -152,7 +152,7 @@ void check(Form form, size_t rows, size_t n, size_t k, pk_dtype dtype, uint32_t 
 }
 
 bool brief() {
-    return test::mode() == test::MODE_RACE || test::mode() == test::MODE_ASAN;
+    return test::brief();
 }
 
 /* Small integers: every sum is exact, so every element must be. */
