@@ -19,13 +19,13 @@ from eval import adversarial, behaviour, folding, measures, scorers, settings, t
 
 
 def token_head_scores(model_dir, documents):
-    """The token head without span head and gate, in PyTorch; None where a text has no whole ids."""
+    """The token head without span head and gate, in PyTorch."""
     import export
 
     model = export.load_exported(model_dir)
     result = []
     for doc in documents:
-        logits = export.token_outputs(model, doc.source["ids"])[0]
+        logits = export.token_outputs(model, doc.source)[0]
         result.append(export.word_logits(logits, doc.source["word"], len(doc.spans)))
     return result
 

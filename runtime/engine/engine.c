@@ -1,267 +1,9 @@
 #include "runtime/engine/internal.h"
 
-#include "runtime/base/utf8.h"
 #include "runtime/engine/model_runner.h"
-#include "runtime/text/critical.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void blame(pith_refusal *refusal, const char *name) {
-    refusal->field = name;
-}
-
-static pith_status check_budget(const pith_compress_request *request, pith_refusal *refusal,
-                                pith_err *err) {
-    double v = request->budget_value;
-    switch (request->budget) {
-    case PITH_BUDGET_DEFAULT:
-        return PITH_OK;
-    case PITH_BUDGET_THRESHOLD:
-        blame(refusal, "threshold");
-        return v >= 0.0 && v <= 1.0
-                   ? PITH_OK
-                   : pith_fail(err, PITH_INVALID, "threshold: %g is not in [0, 1]", v);
-    case PITH_BUDGET_TARGET_RATIO:
-        blame(refusal, "target_ratio");
-        return v > 0.0 && v <= 1.0
-                   ? PITH_OK
-                   : pith_fail(err, PITH_INVALID, "target_ratio: %g is not in (0, 1]", v);
-    case PITH_BUDGET_MAX_TOKENS:
-        blame(refusal, "max_tokens");
-        return v >= 1.0 && v <= UINT32_MAX && floor(v) == v
-                   ? PITH_OK
-                   : pith_fail(err, PITH_INVALID, "max_tokens: %g is not a count from 1", v);
-    default:
-        blame(refusal, "budget");
-        return pith_fail(err, PITH_INVALID, "budget: unknown kind");
-    }
-}
-
-static pith_status check_text(const pith_engine *engine, const pith_compress_request *request,
-                              pith_refusal *refusal, pith_err *err) {
-    blame(refusal, "text");
-    if (request->text_len > engine->text_bytes_max) {
-        return pith_fail(err, PITH_INVALID, "text: %zu bytes, the limit is %zu", request->text_len,
-                         engine->text_bytes_max);
-    }
-    size_t valid = pith_utf8_valid(request->text, request->text_len);
-    if (valid != request->text_len) {
-        return pith_fail(err, PITH_INVALID, "text: invalid UTF-8 at byte offset %zu", valid);
-    }
-    return PITH_OK;
-}
-
-static pith_status check_ranges(const pith_compress_request *request, pith_refusal *refusal,
-                                pith_err *err) {
-    blame(refusal, "keep");
-    for (size_t i = 0; i < request->n_keep; i++) {
-        pith_range range = request->keep[i];
-        if (range.start > range.end || range.end > request->text_len) {
-            return pith_fail(err, PITH_INVALID,
-                             "keep[%zu]: [%u, %u) is not a range of a text of %zu bytes", i,
-                             range.start, range.end, request->text_len);
-        }
-    }
-    return PITH_OK;
-}
-
-static pith_status check_request(const pith_engine *engine, const pith_compress_request *request,
-                                 const pith_submit_opts *opts, pith_refusal *refusal,
-                                 pith_err *err) {
-    if ((unsigned)request->domain >= PITH_DOMAIN_COUNT) {
-        blame(refusal, "domain");
-        return pith_fail(err, PITH_INVALID, "domain: unknown value %d", (int)request->domain);
-    }
-    if (request->profile != PITH_PROFILE_FAITHFUL && request->profile != PITH_PROFILE_KOMPRESS) {
-        blame(refusal, "profile");
-        return pith_fail(err, PITH_INVALID, "profile: unknown value %d", (int)request->profile);
-    }
-    if ((unsigned)opts->priority >= PITH_PRIORITY_COUNT) {
-        blame(refusal, "priority");
-        return pith_fail(err, PITH_INVALID, "priority: unknown value %d", (int)opts->priority);
-    }
-    if (request->fold_repeats && request->profile == PITH_PROFILE_KOMPRESS) {
-        blame(refusal, "fold_repeats");
-        return pith_fail(err, PITH_INVALID, "fold_repeats: the kompress profile does not know it");
-    }
-    pith_status status = check_budget(request, refusal, err);
-    if (status == PITH_OK) {
-        status = check_text(engine, request, refusal, err);
-    }
-    return status == PITH_OK ? check_ranges(request, refusal, err) : status;
-}
-
-/* kompress shows the model windows of its reference's length, whatever the model's own. */
-static pith_status check_profile(const pith_engine *engine, const pith_compress_request *request,
-                                 uint32_t model, pith_refusal *refusal, pith_err *err) {
-    uint32_t longest = engine->models[model]->config.positions_max;
-    longest = longest < engine->step_tokens_cap ? longest : engine->step_tokens_cap;
-    if (request->profile != PITH_PROFILE_KOMPRESS || longest >= PITH_KOMPRESS_WINDOW_TOKENS) {
-        return PITH_OK;
-    }
-    blame(refusal, "profile");
-    return pith_fail(err, PITH_INVALID,
-                     "profile: kompress wants windows of %d tokens, model \"%s\" has at most %u",
-                     PITH_KOMPRESS_WINDOW_TOKENS, engine->models[model]->name, longest);
-}
-
-static pith_status find_model(const pith_engine *engine, const char *name, uint32_t *index,
-                              pith_refusal *refusal, pith_err *err) {
-    if (name == NULL || name[0] == '\0') {
-        *index = 0;
-        return PITH_OK;
-    }
-    for (uint32_t i = 0; i < engine->n_models; i++) {
-        if (strcmp(engine->models[i]->name, name) == 0) {
-            *index = i;
-            return PITH_OK;
-        }
-    }
-    blame(refusal, "model");
-    return pith_fail(err, PITH_NOT_FOUND, "model: no model named \"%.64s\"", name);
-}
-
-/* One allocation holds the job, its text and its keep ranges. */
-static pith_job *job_new(pith_engine *engine, const pith_compress_request *request,
-                         const pith_submit_opts *opts, uint32_t model) {
-    size_t ranges = request->n_keep * sizeof(pith_range);
-    pith_job *job = malloc(sizeof *job + ranges + request->text_len + 1);
-    if (job == NULL) {
-        return NULL;
-    }
-    memset(job, 0, sizeof *job);
-    pith_range *keep = (pith_range *)(job + 1);
-    char *text = (char *)(keep + request->n_keep);
-    if (ranges > 0) {
-        memcpy(keep, request->keep, ranges);
-    }
-    if (request->text_len > 0) {
-        memcpy(text, request->text, request->text_len);
-    }
-    text[request->text_len] = '\0';
-    atomic_init(&job->refs, 1);
-    atomic_init(&job->cancelled, false);
-    job->engine = engine;
-    job->model = model;
-    job->settings = atomic_load(&engine->settings);
-    job->request = *request;
-    job->request.text = text;
-    job->request.keep = keep;
-    job->opts = *opts;
-    job->opts.model = NULL;
-    pith_arena_init(&job->arena,
-                    PITH_ARENA_BYTES_MIN + PITH_ARENA_BYTES_PER_TEXT_BYTE * request->text_len);
-    return job;
-}
-
-/* Counts the job in, or says why there is no room. */
-static pith_refused reserve(pith_engine *engine, size_t text_len) {
-    if (atomic_fetch_add(&engine->jobs_in_flight, 1) >= engine->jobs_max) {
-        (void)atomic_fetch_sub(&engine->jobs_in_flight, 1);
-        return PITH_REFUSED_REQUESTS;
-    }
-    if (atomic_fetch_add(&engine->bytes_in_flight, text_len) + text_len >
-        PITH_TEXTS_MAX * engine->text_bytes_max) {
-        (void)atomic_fetch_sub(&engine->bytes_in_flight, text_len);
-        (void)atomic_fetch_sub(&engine->jobs_in_flight, 1);
-        return PITH_REFUSED_BYTES;
-    }
-    return PITH_REFUSED_NOT;
-}
-
-static void unreserve(pith_engine *engine, size_t text_len) {
-    (void)atomic_fetch_sub(&engine->bytes_in_flight, text_len);
-    (void)atomic_fetch_sub(&engine->jobs_in_flight, 1);
-}
-
-static pith_status enqueue(pith_engine *engine, pith_job *job, pith_job **handle, pith_err *err) {
-    job->accepted_ns = pith_clock_now(&engine->clock);
-    if (handle != NULL) {
-        pith_job_ref(job);
-        *handle = job;
-    }
-    pith_count(&engine->counters.accepted, 1);
-    if (pith_queue_push(engine->ingest, job)) {
-        return PITH_OK;
-    }
-    pith_uncount(&engine->counters.accepted, 1);
-    if (handle != NULL) {
-        pith_job_release(job);
-        *handle = NULL;
-    }
-    pith_job_release(job);
-    return pith_fail(err, PITH_UNAVAILABLE, "the server is shutting down");
-}
-
-static pith_status check_all(const pith_engine *engine, const pith_compress_request *request,
-                             const pith_submit_opts *opts, uint32_t *model, pith_refusal *refusal,
-                             pith_err *err) {
-    pith_status status = check_request(engine, request, opts, refusal, err);
-    refusal->reason = status == PITH_OK ? PITH_REFUSED_MODEL : PITH_REFUSED_INVALID;
-    if (status == PITH_OK) {
-        status = find_model(engine, opts->model, model, refusal, err);
-    }
-    if (status == PITH_OK) {
-        refusal->reason = PITH_REFUSED_INVALID;
-        status = check_profile(engine, request, *model, refusal, err);
-    }
-    return status;
-}
-
-static pith_status admit(pith_engine *engine, const pith_compress_request *request,
-                         const pith_submit_opts *opts, pith_job **job, pith_refusal *refusal,
-                         pith_err *err) {
-    if (atomic_load(&engine->draining)) {
-        refusal->reason = PITH_REFUSED_DRAINING;
-        refusal->retry_after_ns = PITH_RETRY_NS;
-        return pith_fail(err, PITH_UNAVAILABLE, "the server is draining");
-    }
-    uint32_t model = 0;
-    pith_status status = check_all(engine, request, opts, &model, refusal, err);
-    if (status != PITH_OK) {
-        return status;
-    }
-    refusal->field = NULL;
-    refusal->reason = reserve(engine, request->text_len);
-    if (refusal->reason != PITH_REFUSED_NOT) {
-        refusal->retry_after_ns = PITH_RETRY_NS;
-        return pith_fail(err, PITH_EXHAUSTED, "the queue is full: %u jobs, %zu bytes in flight",
-                         atomic_load(&engine->jobs_in_flight),
-                         atomic_load(&engine->bytes_in_flight));
-    }
-    pith_job *made = job_new(engine, request, opts, model);
-    if (made == NULL) {
-        unreserve(engine, request->text_len);
-        refusal->reason = PITH_REFUSED_MEMORY;
-        return pith_fail(err, PITH_NO_MEMORY, "no memory for a text of %zu bytes",
-                         request->text_len);
-    }
-    status = enqueue(engine, made, job, err);
-    if (status != PITH_OK) {
-        unreserve(engine, request->text_len);
-        refusal->reason = PITH_REFUSED_DRAINING;
-    }
-    return status;
-}
-
-pith_status pith_engine_submit(pith_engine *engine, const pith_compress_request *request,
-                               const pith_submit_opts *opts, pith_job **job, pith_refusal *refusal,
-                               pith_err *err) {
-    pith_refusal ignored;
-    refusal = refusal != NULL ? refusal : &ignored;
-    *refusal = (pith_refusal){0};
-    if (job != NULL) {
-        *job = NULL;
-    }
-    pith_status status = admit(engine, request, opts, job, refusal, err);
-    if (status != PITH_OK) {
-        pith_count(&engine->counters.rejected, 1);
-        pith_count(&engine->counters.refusals[refusal->reason], 1);
-    }
-    return status;
-}
 
 static pith_status open_models(pith_engine *engine, const pith_engine_opts *opts, pith_err *err) {
     if (opts->n_models == 0 || opts->n_models > PITH_MODELS_MAX) {
@@ -323,32 +65,64 @@ pith_status pith_engine_reload(pith_engine *engine, const char *critical_config,
     return status;
 }
 
-static pith_status open_queues(pith_engine *engine, pith_err *err) {
-    pith_queue **queues[] = {&engine->ingest, &engine->ready, &engine->finish};
-    for (size_t i = 0; i < sizeof queues / sizeof *queues; i++) {
-        pith_status status = pith_queue_open(queues[i], engine->jobs_max, err);
+/* A runner of the caller's has a speed that nobody knows yet: a microsecond per token is a fast
+ * GPU's, and the scheduler follows what it sees. */
+static pith_status open_runner(pith_engine *engine, const pith_engine_opts *opts, pith_err *err) {
+    if (opts->runner != NULL) {
+        engine->runner = *opts->runner;
+        for (size_t i = 0; i < engine->n_models; i++) {
+            engine->speeds[i] = (pith_speed){.token_ns = 1000.0};
+        }
+        return PITH_OK;
+    }
+    for (size_t i = 0; i < engine->n_models; i++) {
+        pith_status status = pith_model_calibrate(engine->models[i], &engine->clock,
+                                                  engine->step_tokens_cap, &engine->speeds[i], err);
         if (status != PITH_OK) {
             return status;
         }
     }
-    return PITH_OK;
+    pith_status status = pith_model_runner_open(&engine->runner, engine->models, engine->n_models,
+                                                &engine->clock, err);
+    engine->runner.ahead_ns = strncmp(engine->device.device, "cuda", 4) == 0 ? PITH_AHEAD_NS : 0;
+    return status;
 }
 
-static pith_status start_threads(pith_engine *engine, pith_err *err) {
-    bool ok = true;
-    for (; ok && engine->n_ingest_threads < PITH_INGEST_THREADS; engine->n_ingest_threads += ok) {
-        ok = pthread_create(&engine->ingest_threads[engine->n_ingest_threads], NULL,
-                            pith_ingest_main, engine) == 0;
+static pith_status open_scheduler(pith_engine *engine, pith_err *err) {
+    pith_scheduler_opts opts = {
+        .n_devices = 1,
+        .n_models = (uint32_t)engine->n_models,
+        .speeds = engine->speeds,
+        .ahead_ns = engine->runner.ahead_ns,
+        .limits = {.step_ns = engine->step_ns_max,
+                   .step_tokens = engine->step_tokens_cap,
+                   .age_ns = PITH_AGE_NS},
+    };
+    pith_status status = pith_scheduler_open(&engine->scheduler, &opts, err);
+    if (status == PITH_OK) {
+        status = pith_queue_open(&engine->ready, engine->jobs_max, err);
     }
-    for (; ok && engine->n_finish_threads < PITH_FINISH_THREADS; engine->n_finish_threads += ok) {
-        ok = pthread_create(&engine->finish_threads[engine->n_finish_threads], NULL,
-                            pith_finish_main, engine) == 0;
+    if (status == PITH_OK) {
+        status = pith_lanes_open(engine, err);
     }
-    if (ok) {
-        ok = pthread_create(&engine->schedule_thread, NULL, pith_schedule_main, engine) == 0;
-        engine->schedule_started = ok;
+    if (status == PITH_OK &&
+        pthread_create(&engine->schedule_thread, NULL, pith_schedule_main, engine) != 0) {
+        return pith_fail(err, PITH_INTERNAL, "cannot start the engine's thread");
     }
-    return ok ? PITH_OK : pith_fail(err, PITH_INTERNAL, "cannot start the engine's threads");
+    engine->schedule_started = status == PITH_OK;
+    return status;
+}
+
+static void set_limits(pith_engine *e, const pith_engine_opts *opts) {
+    e->jobs_max = opts->jobs_max > 0 ? opts->jobs_max : PITH_JOBS_MAX_DEFAULT;
+    e->text_bytes_max =
+        opts->text_bytes_max > 0 ? opts->text_bytes_max : PITH_TEXT_BYTES_MAX_DEFAULT;
+    e->bytes_max = opts->bytes_max > 0 ? opts->bytes_max : PITH_TEXTS_MAX * e->text_bytes_max;
+    e->tokens_max = opts->tokens_max > 0 ? opts->tokens_max : e->bytes_max / PITH_BYTES_PER_TOKEN;
+    e->step_tokens_cap =
+        opts->step_tokens_max > 0 ? opts->step_tokens_max : PITH_STEP_TOKENS_DEFAULT;
+    e->step_ns_max = opts->step_ns_max > 0 ? opts->step_ns_max : PITH_STEP_NS_DEFAULT;
+    e->fold_after = opts->fold_after;
 }
 
 pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts, pith_err *err) {
@@ -358,32 +132,21 @@ pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts,
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the engine");
     }
     e->clock = opts->clock != NULL ? *opts->clock : pith_clock_system;
-    e->jobs_max = opts->jobs_max > 0 ? opts->jobs_max : PITH_JOBS_MAX_DEFAULT;
-    e->text_bytes_max =
-        opts->text_bytes_max > 0 ? opts->text_bytes_max : PITH_TEXT_BYTES_MAX_DEFAULT;
-    e->step_tokens_cap =
-        opts->step_tokens_max > 0 ? opts->step_tokens_max : PITH_STEP_TOKENS_DEFAULT;
-    e->step_ns_max = opts->step_ns_max > 0 ? opts->step_ns_max : PITH_STEP_NS_DEFAULT;
+    set_limits(e, opts);
     pith_counters_init(&e->counters);
     atomic_store(&e->heartbeat_ns, pith_clock_now(&e->clock));
-    e->fold_after = opts->fold_after;
+    atomic_store(&e->beat_ns, PITH_BEAT_NS);
     (void)pthread_mutex_init(&e->reload_mutex, NULL);
+    pith_turns_init(&e->turns, 1);
     pith_status status = open_models(e, opts, err);
     if (status == PITH_OK) {
         status = make_settings(e, opts->critical_config, false, err);
     }
     if (status == PITH_OK) {
-        if (opts->runner != NULL) {
-            e->runner = *opts->runner;
-        } else {
-            status = pith_model_runner_open(&e->runner, e->models, e->n_models, &e->clock, err);
-        }
+        status = open_runner(e, opts, err);
     }
     if (status == PITH_OK) {
-        status = open_queues(e, err);
-    }
-    if (status == PITH_OK) {
-        status = start_threads(e, err);
+        status = open_scheduler(e, err);
     }
     if (status != PITH_OK) {
         pith_engine_close(e);
@@ -399,24 +162,16 @@ void pith_engine_drain(pith_engine *engine) {
 
 /* Each stage is shut when the one before it has ended, so no job is lost between two. */
 static void join_threads(pith_engine *engine) {
-    if (engine->ingest != NULL) {
-        pith_queue_shut(engine->ingest);
-    }
-    for (uint32_t i = 0; i < engine->n_ingest_threads; i++) {
-        (void)pthread_join(engine->ingest_threads[i], NULL);
-    }
+    pith_lane_close(&engine->lanes[PITH_LANE_INGEST]);
+    pith_lane_close(&engine->lanes[PITH_LANE_INGEST_LONG]);
     if (engine->ready != NULL) {
         pith_queue_shut(engine->ready);
     }
     if (engine->schedule_started) {
         (void)pthread_join(engine->schedule_thread, NULL);
     }
-    if (engine->finish != NULL) {
-        pith_queue_shut(engine->finish);
-    }
-    for (uint32_t i = 0; i < engine->n_finish_threads; i++) {
-        (void)pthread_join(engine->finish_threads[i], NULL);
-    }
+    pith_lane_close(&engine->lanes[PITH_LANE_FINISH]);
+    pith_lane_close(&engine->lanes[PITH_LANE_FINISH_LONG]);
 }
 
 void pith_engine_close(pith_engine *engine) {
@@ -429,9 +184,13 @@ void pith_engine_close(pith_engine *engine) {
     if (engine->runner.close != NULL) {
         engine->runner.close(engine->runner.self);
     }
-    pith_queue_close(engine->ingest);
+    pith_scheduler_close(engine->scheduler);
     pith_queue_close(engine->ready);
-    pith_queue_close(engine->finish);
+    for (int i = 0; i < PITH_INLINE_LISTS; i++) {
+        pith_token_list_free(&engine->inline_lists[i]);
+    }
+    pith_token_list_free(&engine->finish_list);
+    pith_turns_reset(&engine->turns);
     for (size_t i = 0; i < engine->n_models; i++) {
         pith_model_close(engine->models[i]);
     }
@@ -447,32 +206,41 @@ size_t pith_engine_models(pith_engine *engine, const pith_model_info **models) {
 }
 
 void pith_engine_read_stats(pith_engine *engine, pith_engine_stats *stats) {
-    int64_t per_token = atomic_load(&engine->ns_per_token);
+    uint64_t token_ps = atomic_load(&engine->token_ps);
     *stats = (pith_engine_stats){
-        .in_flight = atomic_load(&engine->jobs_in_flight),
         .bytes_in_flight = atomic_load(&engine->bytes_in_flight),
+        .tokens_in_flight = atomic_load(&engine->tokens_in_flight),
         .jobs_max = engine->jobs_max,
-        .bytes_max = PITH_TEXTS_MAX * engine->text_bytes_max,
-        .step_tokens_max = engine->step_tokens_cap,
+        .bytes_max = engine->bytes_max,
+        .tokens_max = engine->tokens_max,
+        .step_tokens_max = atomic_load(&engine->step_budget),
         .step_ns_max = (uint64_t)engine->step_ns_max,
-        .tokens_per_second = per_token > 0 ? 1e9 / (double)per_token : 0.0,
+        .tokens_per_second = token_ps > 0 ? 1e12 / (double)token_ps : 0.0,
         .heartbeat_ns = atomic_load(&engine->heartbeat_ns),
-        .beat_ns = PITH_BEAT_NS,
+        .beat_ns = atomic_load(&engine->beat_ns),
         .state = pith_engine_check(engine),
     };
     pith_counters_read(&engine->counters, stats);
+    stats->in_flight = atomic_load(&engine->jobs_in_flight);
 }
 
 pith_engine_state pith_engine_check(pith_engine *engine) {
+    if (atomic_load(&engine->faulted)) {
+        return PITH_ENGINE_FAULTED;
+    }
     int64_t silent = pith_clock_now(&engine->clock) - atomic_load(&engine->heartbeat_ns);
-    if (silent > PITH_BEATS_MISSED_MAX * PITH_BEAT_NS) {
+    if (silent > PITH_BEATS_MISSED_MAX * atomic_load(&engine->beat_ns)) {
         return PITH_ENGINE_STALLED;
     }
     return atomic_load(&engine->draining) ? PITH_ENGINE_DRAINING : PITH_ENGINE_SERVING;
 }
 
-int64_t pith_engine_wait(pith_engine *engine, pith_priority priority, size_t text_len) {
-    (void)priority;
-    size_t bytes = atomic_load(&engine->bytes_in_flight) + text_len;
-    return (int64_t)(bytes / 4) * atomic_load(&engine->ns_per_token);
+pith_status pith_engine_check_job(const pith_engine *engine, const pith_job *job, int64_t now_ns) {
+    if (atomic_load_explicit(&engine->faulted, memory_order_relaxed)) {
+        return PITH_UNAVAILABLE;
+    }
+    if (atomic_load_explicit(&engine->aborting, memory_order_relaxed)) {
+        return PITH_CANCELLED;
+    }
+    return pith_job_check(job, now_ns);
 }

@@ -6,7 +6,9 @@ static void decide(pith_engine *engine, pith_job *job, pith_token_list *list) {
     pith_status status = pith_compress_finish(&job->settings->decide[job->model], &job->request,
                                               &job->doc, model->tokenizer, job->unit_scores, list,
                                               &job->arena, &job->result, &job->err);
-    if (status != PITH_OK) {
+    if (status == PITH_CANCELLED || status == PITH_DEADLINE || status == PITH_UNAVAILABLE) {
+        pith_job_fail(job, status, NULL);
+    } else if (status != PITH_OK) {
         pith_err err = job->err;
         pith_job_fail(job, status, &err);
     }
@@ -27,19 +29,27 @@ static pith_timing timing(const pith_job *job, int64_t finish_begin, int64_t now
     return t;
 }
 
-static void finish(pith_engine *engine, pith_job *job, pith_token_list *list) {
+void pith_finish_push(pith_engine *engine, pith_job *job) {
+    bool work = job->status == PITH_OK && !job->result_ready && pith_text_is_long(job);
+    pith_job_move(job, PITH_STAGE_FINISH);
+    (void)pith_queue_push(engine->lanes[work ? PITH_LANE_FINISH_LONG : PITH_LANE_FINISH].queue,
+                          job);
+}
+
+void pith_finish_job(pith_engine *engine, pith_job *job, pith_token_list *list) {
     int64_t begin = pith_clock_now(&engine->clock);
-    pith_status why = pith_job_check(job, begin);
-    if (why == PITH_OK && atomic_load(&engine->aborting)) {
-        why = PITH_CANCELLED;
-    }
+    pith_status why = pith_engine_check_job(engine, job, begin);
     if (why != PITH_OK) {
         pith_job_fail(job, why, NULL);
     }
-    if (job->status == PITH_OK && !job->result_ready) {
+    bool decided = job->status == PITH_OK && !job->result_ready;
+    if (decided) {
         decide(engine, job, list);
     }
     int64_t now = pith_clock_now(&engine->clock);
+    if (decided) {
+        pith_admission_saw_finish(engine, now - begin);
+    }
     pith_reply reply = {
         .status = job->status,
         .error = job->status == PITH_OK ? NULL : job->err.text,
@@ -47,24 +57,11 @@ static void finish(pith_engine *engine, pith_job *job, pith_token_list *list) {
         .result = job->status == PITH_OK ? &job->result : NULL,
         .model = &job->settings->infos[job->model],
         .timing = timing(job, begin, now),
+        .retry_after_ns = job->status == PITH_UNAVAILABLE ? PITH_RETRY_NS_MIN : 0,
+        .partial = job->status == PITH_OK && job->doc.cut_short,
     };
     job->opts.reply(job->opts.user, &reply);
-    (void)atomic_fetch_sub(&engine->bytes_in_flight, job->request.text_len);
     pith_counters_answered(&engine->counters, &reply, job->request.text_len);
-    (void)atomic_fetch_sub(&engine->jobs_in_flight, 1);
+    pith_admission_over(engine, job);
     pith_job_release(job);
-}
-
-void *pith_finish_main(void *arg) {
-    pith_engine *engine = arg;
-    pith_token_list list = {0};
-    for (;;) {
-        pith_job *job = pith_queue_pop(engine->finish, INT64_MAX);
-        if (job == NULL) {
-            break;
-        }
-        finish(engine, job, &list);
-    }
-    pith_token_list_free(&list);
-    return NULL;
 }

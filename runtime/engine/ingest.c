@@ -28,34 +28,40 @@ static pith_status prepare(pith_engine *engine, pith_job *job, pith_token_list *
     return PITH_OK;
 }
 
-static void ingest(pith_engine *engine, pith_job *job, pith_token_list *list) {
+void pith_ingest_job(pith_engine *engine, pith_job *job, pith_token_list *list) {
     job->ingest_begin_ns = pith_clock_now(&engine->clock);
-    pith_status status = pith_job_check(job, job->ingest_begin_ns);
-    if (status != PITH_OK) {
-        pith_job_fail(job, status, NULL);
-    } else {
+    pith_status status = pith_engine_check_job(engine, job, job->ingest_begin_ns);
+    if (status == PITH_OK) {
         status = prepare(engine, job, list);
-        if (status != PITH_OK) {
-            pith_err err = job->err;
-            pith_job_fail(job, status, &err);
-        }
+    }
+    if (status == PITH_CANCELLED || status == PITH_DEADLINE || status == PITH_UNAVAILABLE) {
+        pith_job_fail(job, status, NULL);
+    } else if (status != PITH_OK) {
+        pith_err err = job->err;
+        pith_job_fail(job, status, &err);
     }
     job->ingest_end_ns = pith_clock_now(&engine->clock);
     atomic_store_explicit(&job->progress_total, job->doc.n_windows, memory_order_relaxed);
-    bool scored = job->status == PITH_OK && !job->result_ready && job->doc.n_windows > 0;
-    (void)pith_queue_push(scored ? engine->ready : engine->finish, job);
+    if (job->status == PITH_OK) {
+        pith_admission_correct(engine, job);
+    }
+    if (job->status == PITH_OK && !job->result_ready && job->doc.n_windows > 0) {
+        job->plan.cut_by_ns =
+            pith_admission_cut_by(engine, job->request.text_len, job->opts.deadline_ns);
+        pith_job_move(job, PITH_STAGE_MODEL);
+        (void)pith_queue_push(engine->ready, job);
+    } else {
+        pith_finish_push(engine, job);
+    }
 }
 
-void *pith_ingest_main(void *arg) {
-    pith_engine *engine = arg;
-    pith_token_list list = {0};
-    for (;;) {
-        pith_job *job = pith_queue_pop(engine->ingest, INT64_MAX);
-        if (job == NULL) {
-            break;
+bool pith_ingest_inline(pith_engine *engine, pith_job *job) {
+    for (int i = 0; i < PITH_INLINE_LISTS && job->request.text_len <= PITH_INLINE_BYTES; i++) {
+        if (!atomic_flag_test_and_set(&engine->inline_taken[i])) {
+            pith_ingest_job(engine, job, &engine->inline_lists[i]);
+            atomic_flag_clear(&engine->inline_taken[i]);
+            return true;
         }
-        ingest(engine, job, &list);
     }
-    pith_token_list_free(&list);
-    return NULL;
+    return false;
 }

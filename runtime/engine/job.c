@@ -1,4 +1,4 @@
-#include "runtime/engine/job.h"
+#include "runtime/engine/internal.h"
 
 #include <stdlib.h>
 
@@ -20,9 +20,18 @@ void pith_job_fail(pith_job *job, pith_status status, const pith_err *err) {
         (void)pith_fail(&job->err, status, "the client cancelled the call");
     } else if (status == PITH_DEADLINE) {
         (void)pith_fail(&job->err, status, "the deadline passed before the text was scored");
+    } else if (status == PITH_UNAVAILABLE) {
+        (void)pith_fail(&job->err, status, "the device is lost");
     } else {
         (void)pith_fail(&job->err, status, "%s", pith_status_name(status));
     }
+}
+
+void pith_job_move(pith_job *job, pith_stage stage) {
+    pith_counters *counters = &job->engine->counters;
+    pith_uncount(&counters->in_stage[job->stage], 1);
+    pith_count(&counters->in_stage[stage], 1);
+    job->stage = stage;
 }
 
 void pith_job_ref(pith_job *job) {
@@ -35,7 +44,9 @@ void pith_job_progress(const pith_job *job, uint32_t *done, uint32_t *total) {
 }
 
 void pith_job_cancel(pith_job *job) {
-    atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);
+    if (!atomic_exchange(&job->cancelled, true)) {
+        pith_count(&job->engine->cancels, 1);
+    }
 }
 
 void pith_job_release(pith_job *job) {

@@ -1,8 +1,8 @@
 /* A job: one text on its way through the engine. Read this file first.
  *
- *   submit -> ingest queue -> ingest thread: document (units, tokens, windows)
+ *   submit -> ingest lane: document (units, tokens, windows); short texts at once, in submit
  *          -> ready queue  -> engine thread: windows into steps, scores out of steps
- *          -> finish queue -> finish thread: decide, join, reply callback
+ *          -> finish lane: decide, join, reply callback; few short texts on the engine thread
  *
  * A job moves right and never left. The stage that popped it owns everything in it but `cancelled`,
  * `refs` and the progress counts, which any thread may touch. Two references: the engine's (dropped
@@ -11,6 +11,7 @@
 #define PITH_ENGINE_JOB_H
 
 #include "runtime/engine/engine.h"
+#include "runtime/engine/plan.h"
 #include "runtime/text/tokenizer.h"
 
 #include <stdatomic.h>
@@ -30,10 +31,15 @@ struct pith_job {
     pith_document doc;  /* written by ingest */
     float *unit_scores; /* [doc.n_units] */
 
-    uint32_t windows_cut;  /* engine thread: windows given to steps so far */
+    pith_plan_job plan;    /* engine thread: windows not yet given to steps */
     uint32_t windows_done; /* windows whose scores are in */
-    bool listed;           /* engine thread: in the list of its class */
-    struct pith_job *next; /* engine thread: the one behind it there */
+    bool began;            /* a window of it was given to a step */
+
+    /* What admission counts for the job. */
+    pith_stage stage;
+    uint64_t tokens;    /* estimated, then known */
+    uint64_t coming_ps; /* estimated work until the engine thread has it; then 0 */
+    uint32_t coming_bucket;
 
     pith_status status; /* what the reply will say; PITH_OK until something fails */
     pith_err err;
@@ -53,6 +59,9 @@ pith_status pith_job_check(const pith_job *job, int64_t now_ns);
 
 /* Records the first failure of a job. */
 void pith_job_fail(pith_job *job, pith_status status, const pith_err *err);
+
+/* The job goes on to the next stage: for the gauges. */
+void pith_job_move(pith_job *job, pith_stage stage);
 
 void pith_job_ref(pith_job *job);
 

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A step of one window that takes longer tells enough. */
+#define CALIBRATE_NS_MAX INT64_C(200000000)
+
 static pith_status open_tokenizer(pith_model *model, const char *dir, pith_err *err) {
     char path[4096];
     if (snprintf(path, sizeof path, "%s/tokenizer.json", dir) >= (int)sizeof path) {
@@ -108,6 +111,58 @@ void pith_model_close(pith_model *model) {
     pith_tokenizer_close(model->tokenizer);
     free(model->dir);
     free(model);
+}
+
+/* Times one step of n_seq windows: of two tries the faster. */
+static pith_status time_step(pith_model *model, const pith_clock *clock, uint32_t n_seq,
+                             int64_t *ns, pith_err *err) {
+    uint32_t window = model->config.window_tokens;
+    uint32_t n_tok = n_seq * window;
+    uint32_t *ids = malloc(n_tok * sizeof *ids);
+    uint32_t *cu_seqlens = malloc((n_seq + 1) * sizeof *cu_seqlens);
+    float *score = malloc(n_tok * sizeof *score);
+    pith_status status = ids != NULL && cu_seqlens != NULL && score != NULL
+                             ? PITH_OK
+                             : pith_fail(err, PITH_NO_MEMORY, "no memory for %u tokens", n_tok);
+    for (uint32_t i = 0; status == PITH_OK && i < n_tok; i++) {
+        ids[i] = i % window == 0 ? model->config.cls_id : i * 7919 % model->config.vocab_size;
+        cu_seqlens[i / window] = i - i % window;
+    }
+    *ns = INT64_MAX;
+    for (int try = 0; status == PITH_OK && try < 2; try++) {
+        cu_seqlens[n_seq] = n_tok;
+        pith_batch batch = {.n_seq = n_seq, .n_tok = n_tok, .ids = ids, .cu_seqlens = cu_seqlens};
+        pith_encoder_out out = {.score = score};
+        int64_t begin = pith_clock_now(clock);
+        status = pith_encoder_forward(model->encoder, &batch, &out, err);
+        int64_t spent = pith_clock_now(clock) - begin;
+        *ns = spent < *ns ? spent : *ns;
+    }
+    free(ids);
+    free(cu_seqlens);
+    free(score);
+    return status;
+}
+
+pith_status pith_model_calibrate(pith_model *model, const pith_clock *clock, uint32_t tokens_max,
+                                 pith_speed *speed, pith_err *err) {
+    uint32_t window = model->config.window_tokens;
+    uint32_t most = tokens_max / window;
+    int64_t one;
+    pith_status status = time_step(model, clock, 1, &one, err);
+    *speed = (pith_speed){.token_ns = (double)(one > 0 ? one : 1) / (double)window};
+    /* On a slow device the fixed part is nothing beside the tokens. */
+    if (status != PITH_OK || most < 2 || one > CALIBRATE_NS_MAX) {
+        return status;
+    }
+    int64_t many;
+    status = time_step(model, clock, most, &many, err);
+    double slope = (double)(many - one) / ((double)(most - 1) * (double)window);
+    if (status == PITH_OK && slope > 0.0 && slope < speed->token_ns) {
+        speed->token_ns = slope;
+        speed->fixed_ns = one - (int64_t)(slope * (double)window);
+    }
+    return status;
 }
 
 void pith_model_describe(const pith_model *model, const pith_device *device,

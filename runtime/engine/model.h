@@ -6,6 +6,7 @@
 
 #include "runtime/backend/device.h"
 #include "runtime/engine/engine.h"
+#include "runtime/engine/plan.h"
 #include "runtime/model/encoder.h"
 #include "runtime/weights/checkpoint.h"
 
@@ -24,6 +25,12 @@ PITH_MUST_USE pith_status pith_model_open(pith_model **model, const pith_model_s
                                           const pith_device *device, uint32_t tokens_max,
                                           pith_err *err);
 void pith_model_close(pith_model *model);
+
+/* How fast the model is: times steps of one window and of tokens_max, in at most some seconds. The
+ * first steps of a process pay for first touches: this is its warm-up too. */
+PITH_MUST_USE pith_status pith_model_calibrate(pith_model *model, const pith_clock *clock,
+                                               uint32_t tokens_max, pith_speed *speed,
+                                               pith_err *err);
 
 /* What is said about the model to clients, but for fingerprint and is_default; the strings live as
  * long as model and device. */

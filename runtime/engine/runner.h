@@ -2,7 +2,7 @@
  *
  * At most PITH_STEPS_IN_FLIGHT steps are inside; while one runs, the next is cut and packed. A step
  * belongs to the runner from submit until poll returns it. submit and poll: the engine thread
- * alone. Instances: the model runner (runner.c) and the scripted fakes of the tests. */
+ * alone. Instances: the model runner (model_runner.c) and the scripted fakes of the tests. */
 #ifndef PITH_ENGINE_RUNNER_H
 #define PITH_ENGINE_RUNNER_H
 
@@ -34,6 +34,8 @@ typedef struct pith_runner {
     /* Waits for the steps inside (their scores are lost), then frees. */
     void (*close)(void *self);
     void *self;
+    /* A second step is wanted so long before the first one's end, to hide its copy; 0: none is. */
+    int64_t ahead_ns;
 } pith_runner;
 
 #endif

@@ -1,235 +1,68 @@
-/* The engine thread: cuts ready windows into steps and hands their scores back to the jobs.
- *
- * Order: classes by priority; inside a class the jobs take turns, each giving a few windows, so
- * that a long text never holds up a short one. A job that waited PITH_AGE_NS is served first
- * whatever its class: nobody starves. A step is cut when the runner is empty, or ahead of time
- * when a full one is at hand. What is in a step never changes a score, only when it comes. */
+/* The engine thread: gives the scheduler jobs and time, its steps to the runner, and shows that it
+ * lives. */
 #include "runtime/engine/internal.h"
 
-#include <stdlib.h>
-#include <string.h>
+enum { INLINE_PER_TURN = 2 }; /* short texts finished here when so few came back at once */
 
-enum {
-    WINDOWS_PER_TURN = 4, /* 2,048 tokens of a published checkpoint: one full step on a CPU */
-};
-
-#define PITH_AGE_NS (2 * INT64_C(1000000000))
-/* While steps run, arrivals are looked for this often. */
-#define PITH_POLL_NS INT64_C(1000000)
-/* An idle engine thread shows that it lives this often. */
-#define PITH_IDLE_NS (100 * INT64_C(1000000))
-
-/* The window of a job that one sequence of a step stands for. */
-typedef struct step_entry {
-    pith_job *job;
-    uint32_t window;
-} step_entry;
-
-/* A step and what it was cut from. Allocated once, for the largest step. */
-typedef struct step_slot {
-    pith_step step; /* first: poll returns &slot->step */
-    step_entry *entries;
-    bool used;
-} step_slot;
-
-typedef struct job_list {
-    pith_job *head;
-    pith_job *tail;
-} job_list;
-
-typedef struct scheduler {
+typedef struct loop {
     pith_engine *engine;
-    job_list classes[PITH_PRIORITY_COUNT]; /* jobs with windows left to cut */
-    uint32_t n_active;                     /* jobs in the lists */
-    uint32_t n_running;                    /* steps inside the runner */
-    step_slot slots[PITH_STEPS_IN_FLIGHT];
-    uint64_t tokens_waiting; /* of the windows not yet cut */
-} scheduler;
+    pith_scheduler *scheduler;
+    uint64_t cancels_seen;
+    uint32_t n_running; /* steps inside the runner */
+    uint32_t n_settled; /* since the last flush */
+    pith_job *settled[INLINE_PER_TURN];
+} loop;
 
-/* Highest first. */
-static const pith_priority class_order[PITH_PRIORITY_COUNT] = {
-    PITH_PRIORITY_INTERACTIVE, PITH_PRIORITY_NORMAL, PITH_PRIORITY_BATCH};
-
-static void list_push(job_list *list, pith_job *job) {
-    job->next = NULL;
-    if (list->tail == NULL) {
-        list->head = job;
+/* Few short texts are finished here: a wake-up of another thread costs as much. With more, or a
+ * longer one, the next step must not wait for them. */
+static void on_settled(void *user, pith_job *job, int64_t now_ns) {
+    loop *l = user;
+    job->model_end_ns = now_ns;
+    if (l->n_settled < INLINE_PER_TURN && job->request.text_len <= PITH_INLINE_BYTES) {
+        l->settled[l->n_settled++] = job;
     } else {
-        list->tail->next = job;
+        pith_finish_push(l->engine, job);
     }
-    list->tail = job;
 }
 
-static pith_job *list_pop(job_list *list) {
-    pith_job *job = list->head;
-    if (job != NULL) {
-        list->head = job->next;
-        if (list->head == NULL) {
-            list->tail = NULL;
-        }
+static void on_began(void *user, pith_job *job) {
+    loop *l = user;
+    pith_uncount(&l->engine->counters.waiting[job->opts.priority], 1);
+    pith_count(&l->engine->counters.running, 1);
+    job->began = true;
+}
+
+static void flush_settled(loop *l) {
+    for (uint32_t i = 0; i < l->n_settled; i++) {
+        pith_job_move(l->settled[i], PITH_STAGE_FINISH);
+        pith_finish_job(l->engine, l->settled[i], &l->engine->finish_list);
     }
-    return job;
+    l->n_settled = 0;
 }
 
-static uint64_t tokens_left(const pith_job *job) {
-    uint64_t sum = 0;
-    for (uint32_t w = job->windows_cut; w < job->doc.n_windows; w++) {
-        sum += job->doc.windows[w].n_ids;
+static void receive(loop *l, int64_t wait_ns) {
+    pith_engine *engine = l->engine;
+    for (pith_job *job = pith_queue_pop(engine->ready, wait_ns); job != NULL;
+         job = pith_queue_pop(engine->ready, 0)) {
+        pith_admission_arrived(engine, job);
+        pith_scheduler_add(l->scheduler, job, pith_clock_now(&engine->clock));
     }
-    return sum;
 }
 
-/* True when nothing of the job is inside the runner and nothing is left to cut. */
-static bool job_settled(const pith_job *job) {
-    return job->windows_done == job->windows_cut &&
-           (job->status != PITH_OK || job->windows_cut == job->doc.n_windows);
-}
-
-static void to_finish(pith_engine *engine, pith_job *job) {
-    job->model_end_ns = pith_clock_now(&engine->clock);
-    (void)pith_queue_push(engine->finish, job);
-}
-
-static void admit(scheduler *s, pith_job *job) {
-    job->listed = true;
-    list_push(&s->classes[job->opts.priority], job);
-    s->n_active++;
-    s->tokens_waiting += tokens_left(job);
-}
-
-/* Takes stopped jobs out of one class; those with windows inside the runner end there. */
-static void sweep_class(scheduler *s, job_list *list, int64_t now) {
-    job_list kept = {0};
-    for (pith_job *job = list_pop(list); job != NULL; job = list_pop(list)) {
-        pith_status why = pith_job_check(job, now);
-        if (why == PITH_OK && atomic_load(&s->engine->aborting)) {
-            why = PITH_CANCELLED;
-        }
-        if (why != PITH_OK) {
-            pith_job_fail(job, why, NULL);
-        }
-        if (job->status == PITH_OK) {
-            list_push(&kept, job);
-            continue;
-        }
-        job->listed = false;
-        s->n_active--;
-        s->tokens_waiting -= tokens_left(job);
-        if (job_settled(job)) {
-            to_finish(s->engine, job);
-        }
+static pith_status reason_to_stop(const pith_engine *engine) {
+    if (atomic_load(&engine->faulted)) {
+        return PITH_UNAVAILABLE;
     }
-    *list = kept;
+    return atomic_load(&engine->aborting) ? PITH_CANCELLED : PITH_OK;
 }
 
-/* The next job to take windows from, or NULL. */
-static pith_job *next_job(scheduler *s, int64_t now) {
-    for (uint32_t c = 0; c < PITH_PRIORITY_COUNT; c++) {
-        job_list *list = &s->classes[class_order[c]];
-        if (list->head != NULL && now - list->head->accepted_ns > PITH_AGE_NS &&
-            list->head->windows_cut == 0) {
-            return list_pop(list);
-        }
-    }
-    for (uint32_t c = 0; c < PITH_PRIORITY_COUNT; c++) {
-        pith_job *job = list_pop(&s->classes[class_order[c]]);
-        if (job != NULL) {
-            return job;
-        }
-    }
-    return NULL;
-}
-
-static void add_window(scheduler *s, step_slot *slot, pith_job *job) {
-    pith_step *step = &slot->step;
-    const pith_window *window = &job->doc.windows[job->windows_cut];
-    memcpy(step->ids + step->n_tok, job->doc.ids + window->id_begin,
-           window->n_ids * sizeof *step->ids);
-    slot->entries[step->n_seq] = (step_entry){.job = job, .window = job->windows_cut};
-    step->n_seq++;
-    step->n_tok += window->n_ids;
-    step->cu_seqlens[step->n_seq] = step->n_tok;
-    job->windows_cut++;
-    s->tokens_waiting -= window->n_ids;
-}
-
-/* Tokens that take about step_ns_max at the speed seen so far. */
-static uint32_t step_budget(const pith_engine *engine) {
-    int64_t per_token = atomic_load(&engine->ns_per_token);
-    if (per_token <= 0) {
-        return engine->step_tokens_cap;
-    }
-    int64_t tokens = engine->step_ns_max / per_token;
-    return tokens < (int64_t)engine->step_tokens_cap ? (uint32_t)tokens : engine->step_tokens_cap;
-}
-
-/* Gives at most one turn's windows of `job` to the step; false when the step is full. */
-static bool take_turn(scheduler *s, step_slot *slot, pith_job *job, uint32_t budget, int64_t now) {
-    pith_step *step = &slot->step;
-    for (uint32_t turn = 0; turn < WINDOWS_PER_TURN && job->windows_cut < job->doc.n_windows;
-         turn++) {
-        uint32_t n_ids = job->doc.windows[job->windows_cut].n_ids;
-        if (step->n_seq > 0 && step->n_tok + n_ids > budget) {
-            return false;
-        }
-        if (job->windows_cut == 0) {
-            job->model_begin_ns = now;
-        }
-        add_window(s, slot, job);
-    }
-    return true;
-}
-
-/* Fills a slot with windows of one model; false when nothing waits. */
-static bool cut_step(scheduler *s, step_slot *slot, int64_t now) {
-    pith_step *step = &slot->step;
-    step->n_seq = 0;
-    step->n_tok = 0;
-    step->cu_seqlens[0] = 0;
-    uint32_t budget = step_budget(s->engine);
-    job_list other_models = {0};
-    bool room = true;
-    while (room) {
-        pith_job *job = next_job(s, now);
-        if (job == NULL) {
-            break;
-        }
-        if (step->n_seq > 0 && job->model != step->model) {
-            list_push(&other_models, job);
-            continue;
-        }
-        step->model = job->model;
-        room = take_turn(s, slot, job, budget, now);
-        if (job->windows_cut == job->doc.n_windows) {
-            job->listed = false;
-            s->n_active--;
-        } else {
-            list_push(&s->classes[job->opts.priority], job);
-        }
-    }
-    for (pith_job *job = list_pop(&other_models); job != NULL; job = list_pop(&other_models)) {
-        list_push(&s->classes[job->opts.priority], job);
-    }
-    return step->n_seq > 0;
-}
-
-static void take_scores(scheduler *s, step_slot *slot) {
-    pith_step *step = &slot->step;
-    for (uint32_t i = 0; i < step->n_seq; i++) {
-        step_entry entry = slot->entries[i];
-        pith_job *job = entry.job;
-        if (step->status == PITH_OK) {
-            pith_document_collect(&job->doc, entry.window, step->score + step->cu_seqlens[i],
-                                  job->unit_scores);
-        } else {
-            pith_job_fail(job, step->status, &step->err);
-        }
-        job->windows_done++;
-        atomic_store_explicit(&job->progress_done, job->windows_done, memory_order_relaxed);
-        /* True at the last of the job's windows only: nothing touches the job after it. */
-        if (!job->listed && job_settled(job)) {
-            to_finish(s->engine, job);
-        }
+static void sweep(loop *l, int64_t now) {
+    uint64_t cancels = pith_counted(&l->engine->cancels);
+    pith_status stop = reason_to_stop(l->engine);
+    if (stop != PITH_OK || cancels != l->cancels_seen ||
+        pith_scheduler_next(l->scheduler, now) <= now) {
+        l->cancels_seen = cancels;
+        pith_scheduler_sweep(l->scheduler, stop, now);
     }
 }
 
@@ -241,113 +74,95 @@ static void account(pith_engine *engine, const pith_step *step) {
     pith_histogram_add(&engine->counters.step_ns, spent > 0 ? (uint64_t)spent : 0);
     pith_histogram_add(&engine->counters.batch_tokens, step->n_tok);
     pith_histogram_add(&engine->counters.batch_size, step->n_seq);
-    if (step->status != PITH_OK || step->n_tok == 0 || spent <= 0) {
-        return;
-    }
-    int64_t seen = spent / step->n_tok;
-    int64_t old = atomic_load(&engine->ns_per_token);
-    int64_t smoothed = old == 0 ? seen : (3 * old + seen) / 4;
-    atomic_store(&engine->ns_per_token, smoothed > 0 ? smoothed : 1);
 }
 
-static void reap(scheduler *s, int64_t wait_ns) {
-    pith_runner *runner = &s->engine->runner;
+static void take_back(loop *l, pith_step *step) {
+    l->n_running--;
+    account(l->engine, step);
+    pith_scheduler_done(l->scheduler, step, pith_clock_now(&l->engine->clock));
+    if (pith_scheduler_lost(l->scheduler)) {
+        atomic_store(&l->engine->faulted, true);
+    }
+}
+
+static void submit_steps(loop *l) {
+    pith_runner *runner = &l->engine->runner;
+    uint32_t device;
+    for (;;) {
+        int64_t now = pith_clock_now(&l->engine->clock);
+        pith_step *step = pith_scheduler_cut(l->scheduler, &device, now);
+        if (step == NULL) {
+            return;
+        }
+        l->n_running++;
+        pith_status status = runner->submit(runner->self, step);
+        if (status != PITH_OK) {
+            step->status = pith_fail(&step->err, status, "the device took no step");
+            take_back(l, step);
+        }
+    }
+}
+
+static void reap(loop *l, int64_t wait_ns) {
+    pith_runner *runner = &l->engine->runner;
     for (pith_step *step = runner->poll(runner->self, wait_ns); step != NULL;
          step = runner->poll(runner->self, 0)) {
-        step_slot *slot = (step_slot *)step;
-        account(s->engine, step);
-        take_scores(s, slot);
-        slot->used = false;
-        s->n_running--;
+        take_back(l, step);
     }
 }
 
-static void submit_steps(scheduler *s) {
-    pith_engine *engine = s->engine;
-    for (uint32_t i = 0; i < PITH_STEPS_IN_FLIGHT && s->n_active > 0; i++) {
-        step_slot *slot = &s->slots[i];
-        bool ahead = s->n_running > 0;
-        if (slot->used || (ahead && s->tokens_waiting < step_budget(engine))) {
-            continue;
-        }
-        if (!cut_step(s, slot, pith_clock_now(&engine->clock))) {
-            continue;
-        }
-        slot->used = true;
-        s->n_running++;
-        pith_status status = engine->runner.submit(engine->runner.self, &slot->step);
-        if (status != PITH_OK) {
-            slot->step.status = pith_fail(&slot->step.err, status, "the device took no step");
-            take_scores(s, slot);
-            slot->used = false;
-            s->n_running--;
+/* What health and admission look at. The heart stands still while a step takes too long. */
+static void publish(loop *l, int64_t now) {
+    pith_engine *engine = l->engine;
+    pith_scheduler_view view;
+    pith_scheduler_look(l->scheduler, &view);
+    int64_t beat = 4 * view.longest_step_ns;
+    beat = beat < PITH_BEAT_NS ? PITH_BEAT_NS : beat;
+    atomic_store(&engine->beat_ns, beat);
+    if (view.steps_running == 0 || now - view.oldest_step_ns <= beat || view.oldest_step_ns > now) {
+        atomic_store(&engine->heartbeat_ns, now);
+    }
+    atomic_store(&engine->token_ps, (uint64_t)(view.speed.token_ns * 1000.0));
+    atomic_store(&engine->step_budget, view.budget);
+    atomic_store(&engine->counters.steps_running, view.steps_running);
+    for (int c = 0; c < PITH_PRIORITY_COUNT; c++) {
+        for (int b = 0; b < PITH_PLAN_BUCKETS; b++) {
+            atomic_store_explicit(&engine->queued_ps[c][b], view.work_ps[c][b],
+                                  memory_order_relaxed);
         }
     }
 }
 
-static void receive(scheduler *s, int64_t wait_ns) {
-    for (pith_job *job = pith_queue_pop(s->engine->ready, wait_ns); job != NULL;
-         job = pith_queue_pop(s->engine->ready, 0)) {
-        admit(s, job);
-    }
+/* How long nothing can happen but a step's end. */
+static int64_t patience(const loop *l, int64_t now) {
+    int64_t at = pith_scheduler_next(l->scheduler, now);
+    int64_t wait = at - now;
+    return at == INT64_MAX || wait > PITH_IDLE_NS ? PITH_IDLE_NS : wait < 0 ? 0 : wait;
 }
 
-/* Every sequence has two tokens at least, [CLS] and [SEP]; entries are bounded by that. */
-static bool slots_open(scheduler *s, uint32_t cap) {
-    for (uint32_t i = 0; i < PITH_STEPS_IN_FLIGHT; i++) {
-        pith_step *step = &s->slots[i].step;
-        step->ids = malloc(cap * sizeof *step->ids);
-        step->cu_seqlens = malloc((cap / 2 + 2) * sizeof *step->cu_seqlens);
-        step->score = malloc(cap * sizeof *step->score);
-        s->slots[i].entries = malloc((cap / 2 + 1) * sizeof *s->slots[i].entries);
-        if (step->ids == NULL || step->cu_seqlens == NULL || step->score == NULL ||
-            s->slots[i].entries == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void slots_close(scheduler *s) {
-    for (uint32_t i = 0; i < PITH_STEPS_IN_FLIGHT; i++) {
-        free(s->slots[i].step.ids);
-        free(s->slots[i].step.cu_seqlens);
-        free(s->slots[i].step.score);
-        free(s->slots[i].entries);
-    }
-}
-
-/* Without memory for a step every job is refused, one by one, until the queue is shut. */
-static void refuse_all(pith_engine *engine) {
-    for (pith_job *job = pith_queue_pop(engine->ready, INT64_MAX); job != NULL;
-         job = pith_queue_pop(engine->ready, INT64_MAX)) {
-        pith_job_fail(job, PITH_NO_MEMORY, NULL);
-        to_finish(engine, job);
-    }
+static bool over(const loop *l) {
+    return pith_scheduler_idle(l->scheduler) && l->n_running == 0 &&
+           pith_queue_is_shut(l->engine->ready) && pith_queue_len(l->engine->ready) == 0;
 }
 
 void *pith_schedule_main(void *arg) {
     pith_engine *engine = arg;
-    scheduler s = {.engine = engine};
-    if (!slots_open(&s, engine->step_tokens_cap)) {
-        refuse_all(engine);
-        slots_close(&s);
-        return NULL;
-    }
-    while (s.n_active > 0 || s.n_running > 0 || !pith_queue_is_shut(engine->ready) ||
-           pith_queue_len(engine->ready) > 0) {
-        bool idle = s.n_active == 0 && s.n_running == 0;
-        receive(&s, idle ? PITH_IDLE_NS : 0);
+    loop l = {.engine = engine, .scheduler = engine->scheduler};
+    pith_scheduler_listener listener = {.began = on_began, .settled = on_settled, .user = &l};
+    pith_scheduler_listen(engine->scheduler, &listener);
+    int64_t wait_ns = 0;
+    while (!over(&l)) {
+        receive(&l, wait_ns);
+        sweep(&l, pith_clock_now(&engine->clock));
+        submit_steps(&l);
+        flush_settled(&l);
         int64_t now = pith_clock_now(&engine->clock);
-        atomic_store(&engine->heartbeat_ns, now);
-        for (uint32_t c = 0; c < PITH_PRIORITY_COUNT; c++) {
-            sweep_class(&s, &s.classes[c], now);
-        }
-        submit_steps(&s);
-        if (s.n_running > 0) {
-            reap(&s, PITH_POLL_NS);
+        publish(&l, now);
+        wait_ns = patience(&l, now);
+        if (l.n_running > 0) {
+            reap(&l, wait_ns);
+            wait_ns = 0;
         }
     }
-    slots_close(&s);
     return NULL;
 }

@@ -54,6 +54,7 @@ typedef struct pith_document {
     uint32_t n_tok;       /* tokens of the raw text, no specials: the reply's input_tokens */
     pith_window *windows; /* [n_windows] */
     uint32_t n_windows;
+    bool cut_short;     /* set by who scores: there were more windows, which no one scored */
     uint32_t *ids;      /* [n_ids] token ids of all windows, concatenated */
     uint32_t *id_units; /* [n_ids] unit of each id; PITH_UNIT_NONE for specials and white space */
     uint32_t n_ids;

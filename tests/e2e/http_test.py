@@ -119,11 +119,12 @@ def bad_bodies(script):
 
 def bounds(script):
     server = start(script)
-    status, _, _ = compress(server, "a" * CAP)
+    at_cap = "word 42" + " " * (CAP - 7) # little for a model to do
+    status, _, _ = compress(server, at_cap)
     script.check("a_text_at_the_cap_is_accepted", status == 200, status)
-    status, _, reply = compress(server, "a" * (CAP + 1))
+    status, _, reply = compress(server, at_cap + " ")
     script.check("one_byte_over_the_cap_is_refused", status == 413, (status, reply))
-    escaped = '{"content":"' + "\\u00e9" * (CAP // 2) + '"}'
+    escaped = '{"content":"' + "word 42" + "\\u0020" * (CAP // 2) + '"}'
     status, _, reply = ask(server, "POST", "/compress", escaped)
     script.check("an_escaped_text_at_the_cap_is_accepted", status == 200, (status, reply))
     head = b"POST /compress HTTP/1.1\r\nHost: x\r\n"
@@ -277,6 +278,24 @@ def metrics(script):
     script.check("no_line_has_a_requests_text", secret not in "".join(server.lines), server.lines)
 
 
+def placeholders(script):
+    """Headroom puts {{HEADROOM_TAG_n}} where a protected tag stood; a lost one is a lost block."""
+    if script.args.fake:
+        return
+    words = [f"w{i} ordinary filler text that nobody needs to keep" for i in range(80)]
+    tags = ["{{HEADROOM_TAG_%d}}" % k for k in (0, 3, 4, 5, 12, 40)]
+    for tag, at, form in zip(tags, (0, 20, 21, 22, 50, 79), ("%s", "%s", "\n%s\n", ",%s.", "(%s)", "<%s>")):
+        words[at] += " " + form % tag
+    text = " ".join(words)
+    for profile in ("faithful", "kompress"):
+        server = start(script, "--http-profile", profile)
+        for ratio in (None, 0.05, 0.3, 0.6, 1.0):
+            _, _, reply = compress(server, text, ratio)
+            found = re.findall(r"\{\{HEADROOM_TAG_\d+\}\}", reply["compressed"])
+            script.check(f"placeholders_come_back_whole_in_{profile}_at_{ratio}", found == tags, reply)
+        server.stop()
+
+
 def drain(script):
     if not script.args.fake:
         return
@@ -312,4 +331,4 @@ def drain(script):
 
 if __name__ == "__main__":
     script = Script(__doc__)
-    sys.exit(script.run(answers, bad_bodies, bounds, connections, waiting, metrics, drain))
+    sys.exit(script.run(answers, bad_bodies, bounds, connections, waiting, metrics, placeholders, drain))

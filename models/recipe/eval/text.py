@@ -34,9 +34,8 @@ def document(item):
         raise ValueError(f"{item['domain']}: the engine's words are not the data set's")
     word = np.asarray(item["word"])
     inside = np.flatnonzero(word >= 0)
-    before = np.searchsorted(inside, np.arange(1, len(word) - 1))  # but for [CLS] and [SEP]
-    blank = before[word[1:-1] < 0]
-    blank = word[inside[blank[blank < len(inside)]]]
+    after = np.searchsorted(inside, np.flatnonzero(word < 0))  # white space behind the last: none
+    blank = word[inside[after[after < len(inside)]]]
     return Document(
         domain=item["domain"],
         routed=seen.domain,

@@ -90,8 +90,11 @@ static void fake_close(void *self) {
 
 void fake_runner_init(fake_runner *fake, pith_runner *runner) {
     memset(fake, 0, sizeof *fake);
-    *runner =
-        (pith_runner){.submit = fake_submit, .poll = fake_poll, .close = fake_close, .self = fake};
+    *runner = (pith_runner){.submit = fake_submit,
+                            .poll = fake_poll,
+                            .close = fake_close,
+                            .self = fake,
+                            .ahead_ns = INT64_MAX / 4}; /* always two steps inside */
 }
 
 void kept_reply_init(kept_reply *kept) {
