@@ -112,6 +112,7 @@ void cuda_attn(pith_ops_ctx *ctx, const pith_op_attn *op) {
         .tiles = (const pk_attn_cuda_tile *)(block_of(ctx) + ctx->layout.tiles),
         .n_tiles = rows_of(ctx) + 1,
         .tiles_max = ctx->layout.n_tiles,
+        .rows_max = ctx->layout.tokens,
         .heads = op->n_heads,
         .dtype = ctx->dtype,
         .window = op->window == PITH_OPS_WINDOW_GLOBAL ? SIZE_MAX : op->window,
