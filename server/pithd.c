@@ -1,7 +1,8 @@
 /* pithd: the server. Reads the options, opens the engine, serves until SIGTERM or SIGINT, drains.
  *
  * Exit codes: 0 drained, also when the grace ran out or a second signal cut calls (the log says how
- * many); 2 could not start, one line on stderr says why. */
+ * many); 2 could not start, one line on stderr says why;
+ * 3 the device was lost: the calls in flight were answered UNAVAILABLE. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
 #include "server/common/engine_options.h"
@@ -14,8 +15,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, LINE_BYTES = 2048 };
+enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, EXIT_LOST = 3, LINE_BYTES = 2048 };
 
 static int refuse(const pith_err *err) {
     (void)fprintf(stderr, "pithd: %s\n", err->text);
@@ -140,6 +142,21 @@ static void announce(const doors *d) {
              d->http == NULL ? "" : pith_http_address(d->http));
 }
 
+/* The signal that ends the server, or 0: the device is lost, which is looked for four times a
+ * second. */
+static int wait_for_end(pith_engine *engine, const sigset_t *signals) {
+    const struct timespec quarter = {.tv_nsec = 250 * 1000 * 1000};
+    for (;;) {
+        int number = sigtimedwait(signals, NULL, &quarter);
+        if (number > 0) {
+            return number;
+        }
+        if (pith_engine_check(engine) == PITH_ENGINE_FAULTED) {
+            return 0;
+        }
+    }
+}
+
 static int serve(const pith_options *options, pith_engine *engine, sigset_t *signals) {
     pith_err err;
     doors d = {0};
@@ -148,9 +165,9 @@ static int serve(const pith_options *options, pith_engine *engine, sigset_t *sig
         return refuse(&err);
     }
     announce(&d);
-    int number;
-    (void)sigwait(signals, &number);
-    pith_log(PITH_LOG_INFO, "%s: draining for up to %u ms", strsignal(number), options->drain_ms);
+    int number = wait_for_end(engine, signals);
+    pith_log(number == 0 ? PITH_LOG_ERROR : PITH_LOG_INFO, "%s: draining for up to %u ms",
+             number == 0 ? "the device is lost" : strsignal(number), options->drain_ms);
     impatience watch = {.signals = signals, .doors = &d};
     pthread_t watcher;
     bool watched = pthread_create(&watcher, NULL, watch_second_signal, &watch) == 0;
@@ -161,7 +178,7 @@ static int serve(const pith_options *options, pith_engine *engine, sigset_t *sig
     }
     close_doors(&d);
     pith_log(cut > 0 ? PITH_LOG_WARN : PITH_LOG_INFO, "drained, %zu calls cut", cut);
-    return EXIT_DRAINED;
+    return number == 0 ? EXIT_LOST : EXIT_DRAINED;
 }
 
 int main(int argc, char **argv) {

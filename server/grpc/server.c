@@ -63,7 +63,8 @@ static void on_tick(void *arg) {
         p->heartbeat_ns = stats.heartbeat_ns;
         p->changed_ns = now;
     }
-    bool stalled = now - p->changed_ns > server->opts.stall_ns;
+    bool stalled =
+        now - p->changed_ns > server->opts.stall_ns || stats.state == PITH_ENGINE_FAULTED;
     if (stalled != p->stalled) {
         p->stalled = stalled;
         pith_health_set_stalled(server->health, stalled);
