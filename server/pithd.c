@@ -1,10 +1,12 @@
 /* pithd: the server. Reads the options, opens the engine, serves until SIGTERM or SIGINT, drains.
+ * SIGHUP reloads what can be reloaded.
  *
  * Exit codes: 0 drained, also when the grace ran out or a second signal cut calls (the log says how
- * many); 2 could not start, one line on stderr says why;
- * 3 the device was lost: the calls in flight were answered UNAVAILABLE. */
+ * many); 2 could not start, one line on stderr says why; 3 the device was lost and the calls in
+ * flight were answered UNAVAILABLE. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
+#include "server/access/keys.h"
 #include "server/common/engine_options.h"
 #include "server/common/options.h"
 #include "server/grpc/server.h"
@@ -37,12 +39,15 @@ static void block_signals(sigset_t *set) {
     (void)sigemptyset(set);
     (void)sigaddset(set, SIGTERM);
     (void)sigaddset(set, SIGINT);
+    (void)sigaddset(set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
 /* What runs beside the engine. */
 typedef struct doors {
+    pith_engine *engine; /* NULL while it loads */
+    pith_keys *keys;     /* NULL without --keys */
     pith_observe *observe;
     pith_grpc_server *grpc;
     pith_http_server *http; /* NULL without --http */
@@ -78,11 +83,10 @@ static pith_status profile_of(const char *name, pith_profile *profile, pith_err 
     return PITH_OK;
 }
 
-static pith_status open_http(doors *d, const pith_options *options, pith_engine *engine,
-                             pith_err *err) {
+static pith_status open_http(doors *d, const pith_options *options, pith_err *err) {
     pith_http_opts opts = {
         .listen = options->http,
-        .engine = engine,
+        .engine = d->engine,
         .observe = d->observe,
         .fold_repeats = options->fold_repeats,
         .text_bytes_max = options->max_text_bytes,
@@ -97,13 +101,16 @@ static pith_status open_http(doors *d, const pith_options *options, pith_engine 
     return status;
 }
 
-static pith_status open_doors(doors *d, const pith_options *options, pith_engine *engine,
-                              pith_err *err) {
-    pith_status status = pith_observe_open(&d->observe, engine, err);
+/* The port is bound and health answers NOT_SERVING before the model is loaded, which takes long. */
+static pith_status open_front(doors *d, const pith_options *options, pith_err *err) {
+    pith_status status = PITH_OK;
+    if (options->keys != NULL) {
+        status = pith_keys_open(&d->keys, options->keys, err);
+    }
     pith_grpc_opts opts = {
         .listen = options->listen,
-        .engine = engine,
-        .observe = d->observe,
+        .health_listen = options->health,
+        .keys = d->keys,
         .text_bytes_max = options->max_text_bytes,
         .max_connections = options->max_connections,
         .fold_repeats = options->fold_repeats,
@@ -111,16 +118,32 @@ static pith_status open_doors(doors *d, const pith_options *options, pith_engine
     if (status == PITH_OK) {
         status = pith_grpc_server_open(&d->grpc, &opts, err);
     }
+    return status == PITH_OK ? pith_grpc_server_start(d->grpc, err) : status;
+}
+
+static pith_status open_doors(doors *d, const pith_options *options, pith_err *err) {
+    pith_status status = open_front(d, options, err);
     if (status == PITH_OK) {
-        status = pith_grpc_server_start(d->grpc, err);
+        status = pith_engine_open_with(&d->engine, options, err);
     }
-    return status == PITH_OK ? open_http(d, options, engine, err) : status;
+    if (status == PITH_OK) {
+        status = pith_observe_open(&d->observe, d->engine, err);
+    }
+    if (status == PITH_OK) {
+        status = open_http(d, options, err);
+    }
+    if (status == PITH_OK) {
+        pith_grpc_server_set_ready(d->grpc, d->engine, d->observe);
+    }
+    return status;
 }
 
 static void close_doors(doors *d) {
     pith_http_close(d->http);
     pith_grpc_server_close(d->grpc);
+    pith_engine_close(d->engine);
     pith_observe_close(d->observe);
+    pith_keys_close(d->keys);
 }
 
 static size_t drain_doors(const doors *d, uint32_t grace_ms) {
@@ -137,35 +160,50 @@ static size_t drain_doors(const doors *d, uint32_t grace_ms) {
 }
 
 static void announce(const doors *d) {
-    pith_log(PITH_LOG_INFO, "listening on %s%s%s", pith_grpc_server_address(d->grpc),
-             d->http == NULL ? "" : ", http on ",
-             d->http == NULL ? "" : pith_http_address(d->http));
+    const char *health = pith_grpc_server_health_address(d->grpc);
+    pith_log(PITH_LOG_INFO, "listening on %s%s%s%s%s", pith_grpc_server_address(d->grpc),
+             d->http == NULL ? "" : ", http on ", d->http == NULL ? "" : pith_http_address(d->http),
+             health == NULL ? "" : ", health on ", health == NULL ? "" : health);
+}
+
+/* SIGHUP: what can be read again is, and stays as it was where it cannot be used. */
+static void reload(const doors *d) {
+    pith_err err;
+    if (d->keys == NULL) {
+        pith_log(PITH_LOG_INFO, "hangup: nothing to reload");
+    } else if (pith_keys_reload(d->keys, &err) != PITH_OK) {
+        pith_log(PITH_LOG_ERROR, "hangup: the old keys stay: %s", err.text);
+    } else {
+        pith_log(PITH_LOG_INFO, "hangup: %zu keys in force", pith_keys_count(d->keys));
+    }
 }
 
 /* The signal that ends the server, or 0: the device is lost, which is looked for four times a
  * second. */
-static int wait_for_end(pith_engine *engine, const sigset_t *signals) {
+static int wait_for_end(const doors *d, const sigset_t *signals) {
     const struct timespec quarter = {.tv_nsec = 250 * 1000 * 1000};
     for (;;) {
         int number = sigtimedwait(signals, NULL, &quarter);
-        if (number > 0) {
+        if (number == SIGHUP) {
+            reload(d);
+        } else if (number > 0) {
             return number;
-        }
-        if (pith_engine_check(engine) == PITH_ENGINE_FAULTED) {
+        } else if (pith_engine_check(d->engine) == PITH_ENGINE_FAULTED) {
             return 0;
         }
     }
 }
 
-static int serve(const pith_options *options, pith_engine *engine, sigset_t *signals) {
+static int serve(const pith_options *options, sigset_t *signals) {
     pith_err err;
     doors d = {0};
-    if (open_doors(&d, options, engine, &err) != PITH_OK) {
+    if (open_doors(&d, options, &err) != PITH_OK) {
         close_doors(&d);
         return refuse(&err);
     }
     announce(&d);
-    int number = wait_for_end(engine, signals);
+    int number = wait_for_end(&d, signals);
+    (void)sigdelset(signals, SIGHUP); /* of those that hurry the drain */
     pith_log(number == 0 ? PITH_LOG_ERROR : PITH_LOG_INFO, "%s: draining for up to %u ms",
              number == 0 ? "the device is lost" : strsignal(number), options->drain_ms);
     impatience watch = {.signals = signals, .doors = &d};
@@ -207,13 +245,7 @@ int main(int argc, char **argv) {
         char line[LINE_BYTES];
         pith_options_describe(&options, PITH_CMD_SERVE, line, sizeof line);
         pith_log(PITH_LOG_INFO, "pithd %s%s", PITH_VERSION, line);
-        pith_engine *engine;
-        if (pith_engine_open_with(&engine, &options, &err) == PITH_OK) {
-            code = serve(&options, engine, &signals);
-            pith_engine_close(engine);
-        } else {
-            code = refuse(&err);
-        }
+        code = serve(&options, &signals);
     }
     pith_options_free(&options);
     return code;

@@ -39,6 +39,10 @@ enum {
 static const option_row rows[] = {
     ROW("listen", KIND_STRING, listen, PITH_CMD_SERVE, "127.0.0.1:50051", "ADDR:PORT",
         "where to listen; port 0 picks one"),
+    ROW("health", KIND_STRING, health, PITH_CMD_SERVE, NULL, "ADDR:PORT",
+        "a port for gRPC health alone, plain text, without keys: for probes; off by default"),
+    ROW("keys", KIND_STRING, keys, PITH_CMD_SERVE, NULL, "FILE",
+        "bearer keys, one a line: NAME KEY [TOKENS_PER_S [BURST]]; without it anybody may call"),
     ROW("http", KIND_STRING, http, PITH_CMD_SERVE, NULL, "ADDR:PORT",
         "HTTP port: POST /compress, /metrics, /livez, /readyz, /v1/models; off by default"),
     ROW("http-profile", KIND_STRING, http_profile, PITH_CMD_SERVE, "faithful", "faithful|kompress",

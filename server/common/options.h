@@ -42,6 +42,8 @@ typedef struct pith_options {
     /* pithd */
     const char *log;
     const char *listen;
+    const char *health;
+    const char *keys;
     const char *http; /* NULL: no HTTP port */
     const char *http_profile;
     uint32_t max_jobs;

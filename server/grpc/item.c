@@ -113,6 +113,34 @@ static const char *reason_of(pith_refused refused) {
     }
 }
 
+/* Takes the text's tokens from the bucket of the call's key, if it has one. */
+static pith_status charge(pith_item *item, pith_fault *fault) {
+    const pith_compression *service = pith_call_service(item->call);
+    int key = pith_call_key(item->call);
+    int64_t retry_ns;
+    if (service->keys == NULL || key == PITH_KEY_NONE) {
+        return PITH_OK;
+    }
+    uint64_t tokens = pith_keys_estimate(item->text_len);
+    if (!pith_keys_charge(service->keys, key, tokens, pith_clock_now(&pith_clock_system),
+                          &retry_ns)) {
+        (void)pith_fault_set(fault, PITH_EXHAUSTED, NULL, "the key has used up its tokens");
+        fault->reason = "KEY_QUOTA";
+        fault->retry_after_ns = retry_ns;
+        pith_keys_name(service->keys, key, fault->resource);
+        return PITH_EXHAUSTED;
+    }
+    item->charged = tokens;
+    return PITH_OK;
+}
+
+static void settle(const pith_item *item, uint64_t tokens) {
+    const pith_compression *service = pith_call_service(item->call);
+    if (item->charged > 0) {
+        pith_keys_settle(service->keys, pith_call_key(item->call), item->charged, tokens);
+    }
+}
+
 pith_status pith_item_submit(pith_item *item, const pith_compress_request *request,
                              pith_submit_opts *opts, const char *prefix, pith_fault *fault) {
     const pith_compression *service = pith_call_service(item->call);
@@ -120,9 +148,13 @@ pith_status pith_item_submit(pith_item *item, const pith_compress_request *reque
     pith_err err = {0};
     opts->deadline_ns = pith_call_deadline_ns(item->call);
     opts->user = item;
-    pith_status status =
-        pith_engine_submit(service->engine, request, opts, &item->job, &refusal, &err);
+    pith_status status = charge(item, fault);
     if (status != PITH_OK) {
+        return status;
+    }
+    status = pith_engine_submit(service->engine, request, opts, &item->job, &refusal, &err);
+    if (status != PITH_OK) {
+        settle(item, 0);
         set_fault(item, status, prefix, refusal.field, err.text, fault);
         fault->retry_after_ns = refusal.retry_after_ns;
         fault->wait_ns = refusal.wait_ns;
@@ -150,6 +182,8 @@ static const char *traceparent_of(pith_call *call, char out[PITH_TRACEPARENT_BYT
     return out;
 }
 
+_Static_assert((int)PITH_KEY_NAME_BYTES <= (int)PITH_FAULT_FIELD_BYTES, "a key's name fits");
+
 static void observe(pith_call *call, pith_request_event *event) {
     const pith_compression *service = pith_call_service(call);
     char traceparent[PITH_TRACEPARENT_BYTES];
@@ -162,6 +196,8 @@ static void observe(pith_call *call, pith_request_event *event) {
 }
 
 void pith_item_observe(const pith_item *item, const pith_reply *reply) {
+    bool answered = reply->status == PITH_OK && reply->result != NULL;
+    settle(item, answered ? reply->result->input_tokens : 0);
     pith_request_event event = {
         .entry = item->entry,
         .status = reply->status,

@@ -26,8 +26,9 @@ typedef struct pith_item {
     struct pith_item *next;
     pith_job *job; /* written by the poller of the call; read by it and the last reference */
     size_t text_len;
-    size_t cost; /* bytes that its answer takes at most */
-    char *model; /* asked for: the name in a NOT_FOUND */
+    uint64_t charged; /* tokens, to the call's key */
+    size_t cost;      /* bytes that its answer takes at most */
+    char *model;      /* asked for: the name in a NOT_FOUND */
     size_t id_len;
     uint8_t id[];
 } pith_item;
@@ -56,7 +57,7 @@ PITH_MUST_USE pith_status pith_item_submit(pith_item *item, const pith_compress_
 void pith_item_fault(const pith_item *item, const pith_reply *reply, const char *prefix,
                      pith_fault *fault);
 
-/* Tells of an item's answer, before it is sent. */
+/* An item's answer is there and not yet sent: settles the key's charge, and tells the observer. */
 void pith_item_observe(const pith_item *item, const pith_reply *reply);
 /* Tells of a request that got no further than its checks. `id` [id_len] may be NULL. */
 void pith_refusal_observe(pith_call *call, pith_entry entry, const pith_fault *fault,

@@ -154,10 +154,14 @@ static void add_retry(builder *b, int64_t retry_ns) {
     add_detail(b, TYPE_URL "google.rpc.RetryInfo", &retry.base);
 }
 
-static void add_quota_failure(builder *b, char *text) {
+static void add_quota_failure(builder *b, const pith_fault *fault, char *text) {
+    char subject[sizeof "server" + PITH_FAULT_FIELD_BYTES];
+    bool keyed = fault->reason != NULL && fault->resource[0] != '\0';
+    (void)snprintf(subject, sizeof subject, "%s%s", keyed ? "key:" : "server",
+                   keyed ? fault->resource : "");
     Google__Rpc__QuotaFailure__Violation violation = GOOGLE__RPC__QUOTA_FAILURE__VIOLATION__INIT;
     Google__Rpc__QuotaFailure__Violation *violations[] = {&violation};
-    violation.subject = (char *)(uintptr_t) "server";
+    violation.subject = subject;
     violation.description = text;
     Google__Rpc__QuotaFailure quota = GOOGLE__RPC__QUOTA_FAILURE__INIT;
     quota.n_violations = 1;
@@ -225,7 +229,7 @@ pith_status pith_rpc_error_build(const pith_fault *fault, const uint8_t *id, siz
         add_bad_request(&b, copy.field, copy.err.text);
     }
     if (r->code == PITH_RPC_RESOURCE_EXHAUSTED) {
-        add_quota_failure(&b, text);
+        add_quota_failure(&b, fault, text);
     }
     if (r->code == PITH_RPC_NOT_FOUND) {
         add_resource(&b, copy.field, copy.resource, copy.err.text);

@@ -24,7 +24,7 @@ LAYERS = {
     "server/": ["server/", "runtime/engine/engine.h", "runtime/engine/stats.h",
                 "runtime/text/", "runtime/base/",
                 "runtime/decide/compress.h", "grpc/", "protobuf-c/", "pith/v1/", "google/", "grpc/",
-                "yaml.h", "jansson.h", "microhttpd.h", "curl/"],
+                "yaml.h", "jansson.h", "inference/", "microhttpd.h", "curl/", "openssl/"],
 }
 SYSTEM = re.compile(r"^(assert|ctype|dirent|errno|fcntl|float|getopt|inttypes|limits|locale|math|poll|"
                     r"pthread|sched|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|"

@@ -1,9 +1,9 @@
 /* pithd with the fake engine: for the end-to-end scripts, which need answers on cue.
  *
  * Understands --listen ADDR, --http ADDR, --http-connections N, --http-receive-ms N, --log json,
- * --max-text-bytes N, --max-jobs N, --max-connections N, --drain-ms N, --send-stall-ms N,
- * prints "listening on
- * ADDR:PORT" on stderr and its counters when it has drained. */
+ * --max-text-bytes N, --max-jobs N, --max-connections N, --drain-ms N, --send-stall-ms N, --health
+ * ADDR, --keys FILE, --load-ms N (the engine is there so much later). Prints "listening on
+ * ADDR:PORT" on stderr and its counters when it has drained; reloads on SIGHUP. */
 #include "runtime/base/log.h"
 #include "server/grpc/server.h"
 #include "server/http/http.h"
@@ -15,12 +15,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct settings {
     pith_grpc_opts server;
     pith_http_opts http;
     pith_engine_opts engine;
     uint32_t drain_ms;
+    uint32_t load_ms;
+    const char *keys;
 } settings;
 
 static bool read_settings(settings *s, int argc, char **argv) {
@@ -50,6 +53,12 @@ static bool read_settings(settings *s, int argc, char **argv) {
             s->drain_ms = (uint32_t)number;
         } else if (strcmp(name, "--send-stall-ms") == 0) {
             s->server.send_stall_ns = (int64_t)number * 1000000;
+        } else if (strcmp(name, "--health") == 0) {
+            s->server.health_listen = argv[i + 1];
+        } else if (strcmp(name, "--keys") == 0) {
+            s->keys = argv[i + 1];
+        } else if (strcmp(name, "--load-ms") == 0) {
+            s->load_ms = (uint32_t)number;
         } else if (strcmp(name, "--model") != 0) {
             return false;
         }
@@ -58,6 +67,7 @@ static bool read_settings(settings *s, int argc, char **argv) {
 }
 
 typedef struct doors {
+    pith_keys *keys;
     pith_observe *observe;
     pith_grpc_server *grpc;
     pith_http_server *http; /* NULL without --http */
@@ -79,8 +89,13 @@ static void *hurry(void *arg) {
 
 static pith_status open_doors(doors *d, settings *s, pith_engine *engine, pith_err *err) {
     pith_status status = pith_observe_open(&d->observe, engine, err);
-    s->server.engine = s->http.engine = engine;
+    s->http.engine = engine;
+    s->server.engine = s->load_ms == 0 ? engine : NULL;
     s->server.observe = s->http.observe = d->observe;
+    if (status == PITH_OK && s->keys != NULL) {
+        status = pith_keys_open(&d->keys, s->keys, err);
+        s->server.keys = d->keys;
+    }
     if (status == PITH_OK) {
         status = pith_grpc_server_open(&d->grpc, &s->server, err);
     }
@@ -97,14 +112,25 @@ static void close_doors(doors *d) {
     pith_http_close(d->http);
     pith_grpc_server_close(d->grpc);
     pith_observe_close(d->observe);
+    pith_keys_close(d->keys);
 }
 
-static void serve(const settings *s, doors *d, const sigset_t *signals) {
+static void serve(const settings *s, doors *d, pith_engine *fake, const sigset_t *signals) {
     int number;
-    (void)fprintf(stderr, "fake_pithd: listening on %s%s%s\n", pith_grpc_server_address(d->grpc),
-                  d->http == NULL ? "" : ", http on ",
-                  d->http == NULL ? "" : pith_http_address(d->http));
-    (void)sigwait(signals, &number);
+    const char *health = pith_grpc_server_health_address(d->grpc);
+    (void)fprintf(stderr, "fake_pithd: listening on %s%s%s%s%s\n",
+                  pith_grpc_server_address(d->grpc), d->http == NULL ? "" : ", http on ",
+                  d->http == NULL ? "" : pith_http_address(d->http),
+                  health == NULL ? "" : ", health on ", health == NULL ? "" : health);
+    if (s->load_ms > 0) {
+        (void)usleep(s->load_ms * 1000);
+        pith_grpc_server_set_ready(d->grpc, fake, d->observe);
+    }
+    while (sigwait(signals, &number) == 0 && number == SIGHUP) {
+        pith_err err;
+        bool good = d->keys != NULL && pith_keys_reload(d->keys, &err) == PITH_OK;
+        (void)fprintf(stderr, "fake_pithd: reload %s\n", good ? "done" : "refused");
+    }
     pthread_t second;
     bool watched = pthread_create(&second, NULL, hurry, d) == 0;
     if (d->http != NULL) {
@@ -119,7 +145,7 @@ static void serve(const settings *s, doors *d, const sigset_t *signals) {
         (void)pthread_join(second, NULL);
     }
     pith_engine_stats engine;
-    pith_engine_read_stats(s->server.engine, &engine);
+    pith_engine_read_stats(fake, &engine);
     close_doors(d);
     (void)fprintf(stderr, "fake_pithd: drained, cut %zu, accepted %" PRIu64 "\n", cut,
                   engine.accepted);
@@ -131,6 +157,7 @@ int main(int argc, char **argv) {
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGTERM);
     (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     pith_err err = {0};
@@ -145,7 +172,7 @@ int main(int argc, char **argv) {
         status = open_doors(&d, &s, engine, &err);
     }
     if (status == PITH_OK) {
-        serve(&s, &d, &signals);
+        serve(&s, &d, engine, &signals);
     } else {
         (void)fprintf(stderr, "fake_pithd: %s\n", err.text);
         close_doors(&d);
