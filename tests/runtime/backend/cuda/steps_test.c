@@ -270,6 +270,56 @@ static void weights_that_f16_does_not_hold_are_saturated_and_counted(void **stat
     check_nothing_left();
 }
 
+/* On 9.0 the wgmma kernels serve after one tile of each agreed with the safe ones; a kernel that
+ * does nothing does not agree. */
+static void kernels_that_are_off_leave_the_safe_ones_under_another_name(void **state) {
+    const struct {
+        const char *muted;
+        const char *wanted;
+        const char *isa;
+    } cases[] = {
+        {NULL, "auto", "sm90a"},
+        {NULL, "safe", "sm80-safe"},
+        {"k_linear_wgmma", "auto", "sm80-safe-mismatch"},
+        {"k_attn_wgmma", NULL, "sm80-safe-mismatch"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pith_device device;
+        pith_emulated_reset(0);
+        pith_emulated_capability(9, 0);
+        pith_emulated_mute(cases[i].muted);
+        MUST(pith_device_open(
+            &device, &(pith_device_opts){.device = "cuda:0", .gpu_kernels = cases[i].wanted}, err));
+        assert_string_equal(device.isa, cases[i].isa);
+        pith_device_close(&device);
+        check_nothing_left();
+    }
+    pith_emulated_reset(0);
+}
+
+/* The same weights and text: scores of the two families of kernels are near, not equal. */
+static void fast_kernels_score_as_the_safe_ones_do(void **state) {
+    opened o;
+    text safe = text_of(1);
+    text fast = text_of(1);
+    open_cuda(&o);
+    MUST(forward(o.encoder, &safe, err));
+    close_model(&o);
+    pith_emulated_reset(0);
+    pith_emulated_capability(9, 0);
+    open_model(
+        &o, dir.path,
+        &(open_how){.device = "cuda:0", .dtype = "f16", .n_threads = 1, .tokens_max = TOKENS_MAX});
+    assert_string_equal(o.device.isa, "sm90a");
+    MUST(forward(o.encoder, &fast, err));
+    for (size_t i = 0; i < TEXT; i++) {
+        check_near(fast.score[i], safe.score[i], 1e-3, "score", i);
+    }
+    close_model(&o);
+    check_nothing_left();
+    pith_emulated_reset(0);
+}
+
 static void refused(const pith_device_opts *opts, pith_status status, const char *says) {
     pith_device device;
     pith_err why = {0};
@@ -286,6 +336,8 @@ static void names_and_types_that_a_gpu_does_not_know_are_refused(void **state) {
     refused(&(pith_device_opts){.device = "cuda:9"}, PITH_UNSUPPORTED, "this machine has");
     refused(&(pith_device_opts){.device = "cuda:0", .dtype = "f32"}, PITH_UNSUPPORTED,
             "f16 or bf16");
+    refused(&(pith_device_opts){.device = "cuda:0", .gpu_kernels = "quick"}, PITH_INVALID,
+            "expected auto or safe");
     check_nothing_left();
 }
 
@@ -321,6 +373,8 @@ int main(void) {
         cmocka_unit_test(the_failure_of_one_step_in_flight_is_not_the_other_s),
         cmocka_unit_test(a_lost_device_is_unavailable_from_then_on),
         cmocka_unit_test(weights_that_f16_does_not_hold_are_saturated_and_counted),
+        cmocka_unit_test(kernels_that_are_off_leave_the_safe_ones_under_another_name),
+        cmocka_unit_test(fast_kernels_score_as_the_safe_ones_do),
         cmocka_unit_test(names_and_types_that_a_gpu_does_not_know_are_refused),
         cmocka_unit_test(shapes_that_a_gpu_does_not_multiply_are_refused),
     };
