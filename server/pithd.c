@@ -2,7 +2,8 @@
  * SIGHUP reloads what can be reloaded.
  *
  * Exit codes: 0 drained, also when the grace ran out or a second signal cut calls (the log says how
- * many); 2 could not start, one line on stderr says why. */
+ * many); 2 could not start, one line on stderr says why; 3 the device was lost and the calls in
+ * flight were answered UNAVAILABLE. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
 #include "server/access/keys.h"
@@ -16,8 +17,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, LINE_BYTES = 2048 };
+enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, EXIT_LOST = 3, LINE_BYTES = 2048 };
 
 static int refuse(const pith_err *err) {
     (void)fprintf(stderr, "pithd: %s\n", err->text);
@@ -176,6 +178,22 @@ static void reload(const doors *d) {
     }
 }
 
+/* The signal that ends the server, or 0: the device is lost, which is looked for four times a
+ * second. */
+static int wait_for_end(const doors *d, const sigset_t *signals) {
+    const struct timespec quarter = {.tv_nsec = 250 * 1000 * 1000};
+    for (;;) {
+        int number = sigtimedwait(signals, NULL, &quarter);
+        if (number == SIGHUP) {
+            reload(d);
+        } else if (number > 0) {
+            return number;
+        } else if (pith_engine_check(d->engine) == PITH_ENGINE_FAULTED) {
+            return 0;
+        }
+    }
+}
+
 static int serve(const pith_options *options, sigset_t *signals) {
     pith_err err;
     doors d = {0};
@@ -184,12 +202,10 @@ static int serve(const pith_options *options, sigset_t *signals) {
         return refuse(&err);
     }
     announce(&d);
-    int number;
-    while (sigwait(signals, &number) == 0 && number == SIGHUP) {
-        reload(&d);
-    }
+    int number = wait_for_end(&d, signals);
     (void)sigdelset(signals, SIGHUP); /* of those that hurry the drain */
-    pith_log(PITH_LOG_INFO, "%s: draining for up to %u ms", strsignal(number), options->drain_ms);
+    pith_log(number == 0 ? PITH_LOG_ERROR : PITH_LOG_INFO, "%s: draining for up to %u ms",
+             number == 0 ? "the device is lost" : strsignal(number), options->drain_ms);
     impatience watch = {.signals = signals, .doors = &d};
     pthread_t watcher;
     bool watched = pthread_create(&watcher, NULL, watch_second_signal, &watch) == 0;
@@ -200,7 +216,7 @@ static int serve(const pith_options *options, sigset_t *signals) {
     }
     close_doors(&d);
     pith_log(cut > 0 ? PITH_LOG_WARN : PITH_LOG_INFO, "drained, %zu calls cut", cut);
-    return EXIT_DRAINED;
+    return number == 0 ? EXIT_LOST : EXIT_DRAINED;
 }
 
 int main(int argc, char **argv) {

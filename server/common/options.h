@@ -29,6 +29,7 @@ typedef struct pith_options {
     const char *models[PITH_MODEL_OPTIONS_MAX]; /* "[NAME=]DIR" */
     uint32_t n_models;
     const char *device;
+    const char *gpu_kernels;
     const char *dtype;
     const char *isa;
     uint32_t threads;
