@@ -2,7 +2,7 @@
 JOBS ?= 2
 export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 
-.PHONY: demo build test test-long serve bench fuzz lint format clean bootstrap
+.PHONY: demo build test test-long serve bench fuzz lint format clean bootstrap model model-floor model-eval nvcc
 
 bootstrap:
 	@deploy/bootstrap.sh
@@ -24,6 +24,9 @@ test: bootstrap
 test-long: bootstrap
 	@tests/run.sh --long
 
+nvcc:
+	@python3 tests/nvcc/gate.py
+
 lint:
 	@tests/lint/run.sh
 
@@ -32,6 +35,22 @@ fuzz: bootstrap
 
 bench: build
 	@bench/run.sh
+
+# The engine's floor and the engine itself for the model's recipe: build/release/libpith_recipe.so
+model-floor:
+	@deploy/bootstrap.sh --build
+	@cmake --preset release >/dev/null
+	@cmake --build build/release -j $(JOBS) --target pith_recipe
+
+# The model that ships, made again from the text of this machine: hours; goes on where it stopped
+model: model-floor
+	@[ -n "$(PYTHON)" ] || deploy/bootstrap.sh --model
+	@models/recipe/run.sh
+
+# Figures, judge and card of the model that ships; see models/recipe/eval.sh for what it wants
+model-eval: model-floor
+	@[ -n "$(PYTHON)" ] || deploy/bootstrap.sh --model
+	@models/recipe/eval.sh
 
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')

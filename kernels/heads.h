@@ -19,18 +19,23 @@
 
 #include <math.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum pk_gate { PK_GATE_MULTIPLICATIVE, PK_GATE_ASYMMETRIC, PK_GATE_OR_BOOST } pk_gate;
 
-static inline double pk_sigmoid(double z) {
+PK_HOST_DEVICE static inline double pk_sigmoid(double z) {
     return 1.0 / (1.0 + exp(-z));
 }
 
-static inline double pk_softplus(double z) {
+PK_HOST_DEVICE static inline double pk_softplus(double z) {
     return (z > 0.0 ? z : 0.0) + log1p(exp(-fabs(z)));
 }
 
-/* The gate itself, once for every host backend: double inside, f32 out. */
-static inline float pk_gate_score(pk_gate gate, float gamma, float z_tok, float z_span) {
+/* The gate itself, once for every backend: double inside, f32 out. */
+PK_HOST_DEVICE static inline float pk_gate_score(pk_gate gate, float gamma, float z_tok,
+                                                 float z_span) {
     double p = pk_sigmoid(z_tok);
     double s = pk_sigmoid(z_span);
     if (isnan(p) || isnan(s)) {
@@ -90,5 +95,9 @@ pk_heads_fn pk_heads_ref, pk_heads_avx2, pk_heads_avx512;
 
 /* [channels, dim * 5] as Conv1d stores it -> [channels, 5 * dim], element [c][tap * dim + d]. */
 void pk_span_conv_reorder(float *out, const float *weight, size_t channels, size_t dim);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

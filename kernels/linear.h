@@ -18,6 +18,10 @@
 
 #include "kernels/types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Rows handled in one task: a multiple of every tile height (6 for 256-bit, 12 for 512-bit
  * vectors); 96 rows of 1,152 f32 fill 432 KiB, which stays in a 512 KiB L2. */
 enum { PK_ROW_BLOCK = 96 };
@@ -94,5 +98,9 @@ void pk_geglu_ref(float *out, const float *act, const float *weight, size_t rows
 /* out [rows, 3 * heads * 2 * half], rope [positions, 2, half]. */
 void pk_qkv_rope_ref(float *out, const float *act, const float *weight, const float *rope,
                      const uint32_t *positions, size_t rows, size_t heads, size_t half, size_t k);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

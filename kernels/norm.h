@@ -10,6 +10,10 @@
 
 #include "kernels/types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* x[rows, dim] = y of the table rows ids[rows]; out[rows, dim] the same, as out_dtype (f32, bf16).
  * table [vocab, dim] of table_dtype; ids below vocab. x and out must not alias. */
 typedef void pk_embed_norm_fn(float *x, void *out, pk_dtype out_dtype, const uint32_t *ids,
@@ -23,5 +27,9 @@ typedef void pk_add_norm_fn(float *x, void *out, pk_dtype out_dtype, const float
 
 pk_embed_norm_fn pk_embed_norm_ref, pk_embed_norm_avx2, pk_embed_norm_avx512;
 pk_add_norm_fn pk_add_norm_ref, pk_add_norm_avx2, pk_add_norm_avx512;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

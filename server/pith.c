@@ -53,7 +53,7 @@ static int run(const command_row *row, int argc, char **argv) {
     pith_err err;
     pith_status status = pith_options_read(&options, row->command, argc, argv, &err);
     if (status == PITH_OK) {
-        status = pith_apply_log_level(&options, &err);
+        status = pith_apply_log(&options, &err);
     }
     int code;
     if (status == PITH_OK && options.help) {

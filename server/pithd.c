@@ -1,12 +1,16 @@
 /* pithd: the server. Reads the options, opens the engine, serves until SIGTERM or SIGINT, drains.
+ * SIGHUP reloads what can be reloaded.
  *
  * Exit codes: 0 drained, also when the grace ran out or a second signal cut calls (the log says how
  * many); 2 could not start, one line on stderr says why. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
+#include "server/access/keys.h"
 #include "server/common/engine_options.h"
 #include "server/common/options.h"
 #include "server/grpc/server.h"
+#include "server/http/http.h"
+#include "server/observe/observe.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -33,13 +37,23 @@ static void block_signals(sigset_t *set) {
     (void)sigemptyset(set);
     (void)sigaddset(set, SIGTERM);
     (void)sigaddset(set, SIGINT);
+    (void)sigaddset(set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* What runs beside the engine. */
+typedef struct doors {
+    pith_engine *engine; /* NULL while it loads */
+    pith_keys *keys;     /* NULL without --keys */
+    pith_observe *observe;
+    pith_grpc_server *grpc;
+    pith_http_server *http; /* NULL without --http */
+} doors;
+
 typedef struct impatience {
     sigset_t *signals;
-    pith_grpc_server *server;
+    const doors *doors;
 } impatience;
 
 /* A second signal while the drain lasts: calls in flight are cut now. */
@@ -48,40 +62,143 @@ static void *watch_second_signal(void *arg) {
     int number;
     (void)sigwait(watch->signals, &number);
     pith_log(PITH_LOG_WARN, "second signal: cutting the calls in flight");
-    pith_grpc_server_hurry(watch->server);
+    pith_grpc_server_hurry(watch->doors->grpc);
+    if (watch->doors->http != NULL) {
+        pith_http_hurry(watch->doors->http);
+    }
     return NULL;
 }
 
-static int serve(const pith_options *options, pith_engine *engine, sigset_t *signals) {
-    pith_err err;
-    pith_grpc_server *server;
+static pith_status profile_of(const char *name, pith_profile *profile, pith_err *err) {
+    if (strcmp(name, "faithful") == 0) {
+        *profile = PITH_PROFILE_FAITHFUL;
+    } else if (strcmp(name, "kompress") == 0) {
+        *profile = PITH_PROFILE_KOMPRESS;
+    } else {
+        return pith_fail(err, PITH_INVALID, "--http-profile: \"%.32s\" is not faithful|kompress",
+                         name);
+    }
+    return PITH_OK;
+}
+
+static pith_status open_http(doors *d, const pith_options *options, pith_err *err) {
+    pith_http_opts opts = {
+        .listen = options->http,
+        .engine = d->engine,
+        .observe = d->observe,
+        .fold_repeats = options->fold_repeats,
+        .text_bytes_max = options->max_text_bytes,
+    };
+    pith_status status = profile_of(options->http_profile, &opts.profile, err);
+    if (status == PITH_OK && options->http != NULL) {
+        status = pith_http_open(&d->http, &opts, err);
+    }
+    if (status == PITH_OK && d->http != NULL) {
+        status = pith_http_start(d->http, err);
+    }
+    return status;
+}
+
+/* The port is bound and health answers NOT_SERVING before the model is loaded, which takes long. */
+static pith_status open_front(doors *d, const pith_options *options, pith_err *err) {
+    pith_status status = PITH_OK;
+    if (options->keys != NULL) {
+        status = pith_keys_open(&d->keys, options->keys, err);
+    }
     pith_grpc_opts opts = {
         .listen = options->listen,
-        .engine = engine,
+        .health_listen = options->health,
+        .keys = d->keys,
         .text_bytes_max = options->max_text_bytes,
         .max_connections = options->max_connections,
         .fold_repeats = options->fold_repeats,
     };
-    if (pith_grpc_server_open(&server, &opts, &err) != PITH_OK) {
+    if (status == PITH_OK) {
+        status = pith_grpc_server_open(&d->grpc, &opts, err);
+    }
+    return status == PITH_OK ? pith_grpc_server_start(d->grpc, err) : status;
+}
+
+static pith_status open_doors(doors *d, const pith_options *options, pith_err *err) {
+    pith_status status = open_front(d, options, err);
+    if (status == PITH_OK) {
+        status = pith_engine_open_with(&d->engine, options, err);
+    }
+    if (status == PITH_OK) {
+        status = pith_observe_open(&d->observe, d->engine, err);
+    }
+    if (status == PITH_OK) {
+        status = open_http(d, options, err);
+    }
+    if (status == PITH_OK) {
+        pith_grpc_server_set_ready(d->grpc, d->engine, d->observe);
+    }
+    return status;
+}
+
+static void close_doors(doors *d) {
+    pith_http_close(d->http);
+    pith_grpc_server_close(d->grpc);
+    pith_engine_close(d->engine);
+    pith_observe_close(d->observe);
+    pith_keys_close(d->keys);
+}
+
+static size_t drain_doors(const doors *d, uint32_t grace_ms) {
+    int64_t began = pith_clock_now(&pith_clock_system);
+    if (d->http != NULL) {
+        pith_http_lame_duck(d->http);
+    }
+    size_t cut = pith_grpc_server_drain(d->grpc, grace_ms);
+    if (d->http != NULL) {
+        int64_t used_ms = (pith_clock_now(&pith_clock_system) - began) / 1000000;
+        cut += pith_http_drain(d->http, used_ms < grace_ms ? grace_ms - (uint32_t)used_ms : 0);
+    }
+    return cut;
+}
+
+static void announce(const doors *d) {
+    const char *health = pith_grpc_server_health_address(d->grpc);
+    pith_log(PITH_LOG_INFO, "listening on %s%s%s%s%s", pith_grpc_server_address(d->grpc),
+             d->http == NULL ? "" : ", http on ", d->http == NULL ? "" : pith_http_address(d->http),
+             health == NULL ? "" : ", health on ", health == NULL ? "" : health);
+}
+
+/* SIGHUP: what can be read again is, and stays as it was where it cannot be used. */
+static void reload(const doors *d) {
+    pith_err err;
+    if (d->keys == NULL) {
+        pith_log(PITH_LOG_INFO, "hangup: nothing to reload");
+    } else if (pith_keys_reload(d->keys, &err) != PITH_OK) {
+        pith_log(PITH_LOG_ERROR, "hangup: the old keys stay: %s", err.text);
+    } else {
+        pith_log(PITH_LOG_INFO, "hangup: %zu keys in force", pith_keys_count(d->keys));
+    }
+}
+
+static int serve(const pith_options *options, sigset_t *signals) {
+    pith_err err;
+    doors d = {0};
+    if (open_doors(&d, options, &err) != PITH_OK) {
+        close_doors(&d);
         return refuse(&err);
     }
-    if (pith_grpc_server_start(server, &err) != PITH_OK) {
-        pith_grpc_server_close(server);
-        return refuse(&err);
-    }
-    pith_log(PITH_LOG_INFO, "listening on %s", pith_grpc_server_address(server));
+    announce(&d);
     int number;
-    (void)sigwait(signals, &number);
+    while (sigwait(signals, &number) == 0 && number == SIGHUP) {
+        reload(&d);
+    }
+    (void)sigdelset(signals, SIGHUP); /* of those that hurry the drain */
     pith_log(PITH_LOG_INFO, "%s: draining for up to %u ms", strsignal(number), options->drain_ms);
-    impatience watch = {.signals = signals, .server = server};
+    impatience watch = {.signals = signals, .doors = &d};
     pthread_t watcher;
     bool watched = pthread_create(&watcher, NULL, watch_second_signal, &watch) == 0;
-    size_t cut = pith_grpc_server_drain(server, options->drain_ms);
+    size_t cut = drain_doors(&d, options->drain_ms);
     if (watched) {
         (void)pthread_cancel(watcher);
         (void)pthread_join(watcher, NULL);
     }
-    pith_grpc_server_close(server);
+    close_doors(&d);
     pith_log(cut > 0 ? PITH_LOG_WARN : PITH_LOG_INFO, "drained, %zu calls cut", cut);
     return EXIT_DRAINED;
 }
@@ -93,7 +210,7 @@ int main(int argc, char **argv) {
     block_signals(&signals);
     pith_status status = pith_options_read(&options, PITH_CMD_SERVE, argc, argv, &err);
     if (status == PITH_OK) {
-        status = pith_apply_log_level(&options, &err);
+        status = pith_apply_log(&options, &err);
     }
     if (status == PITH_OK && options.n_operands > 0) {
         status =
@@ -112,13 +229,7 @@ int main(int argc, char **argv) {
         char line[LINE_BYTES];
         pith_options_describe(&options, PITH_CMD_SERVE, line, sizeof line);
         pith_log(PITH_LOG_INFO, "pithd %s%s", PITH_VERSION, line);
-        pith_engine *engine;
-        if (pith_engine_open_with(&engine, &options, &err) == PITH_OK) {
-            code = serve(&options, engine, &signals);
-            pith_engine_close(engine);
-        } else {
-            code = refuse(&err);
-        }
+        code = serve(&options, &signals);
     }
     pith_options_free(&options);
     return code;

@@ -99,10 +99,11 @@ def main():
     seconds = 300 if args.long else 30
     stages = [
         ("lint", lambda t, n: stage_command(t, n, "tests/lint/run.sh")),
-        ("recipe", lambda t, n: stage_command(t, n, "python3 models/recipe/test_labels.py")),
         ("asan", lambda t, n: stage_ctest(t, n, "dev", long_label)),
+        ("nvcc", lambda t, n: stage_command(t, n, "python3 tests/nvcc/gate.py")),
         ("layers", lambda t, n: stage_command(
             t, n, f"cmake --preset release && cmake --build build/release -j {JOBS} --target layers pithd pith")),
+        ("recipe", lambda t, n: stage_command(t, n, "python3 models/recipe/test_all.py")),
         ("tsan", lambda t, n: stage_ctest(
             t, n, "tsan", f"{long_label} -R 'runtime.engine|server|runtime.base|runtime.backend'")),
         ("e2e", lambda t, n: stage_command(t, n, "tests/e2e/run.sh")),

@@ -20,10 +20,11 @@ import sys
 
 import sources
 
-# Window length in characters: 500-2400 fits 768 mini tokens (about 3 characters a token).
-WINDOW_CHARS = (500, 900, 1300, 1900, 2400)
+# Document length in characters, drawn evenly: most fit one window of the model (768 tokens, about
+# 3 characters each), a third needs several.
+WINDOW_CHARS = (500, 900, 1300, 1900, 2400, 2400, 4500, 8000)
 WINDOW_CHARS_MIN = 250
-WINDOW_CHARS_MAX = 2600
+WINDOW_CHARS_MAX = 8200
 WINDOW_WORDS_MIN = 40
 LINE_CHARS_MAX = 600
 SOURCE_CHARS_MAX = 400_000
@@ -92,7 +93,7 @@ def documents_of(source, scrub):
 
 
 def collect(all_sources, scrub, workers):
-    """{split: {domain: [document]}} without duplicates, shuffled; prints the skipped kinds."""
+    """{split: {domain: [document]}} without duplicates, shuffled, and the skipped kinds."""
     corpus = {"train": collections.defaultdict(list), "eval": collections.defaultdict(list)}
     empty, used, seen = collections.Counter(), collections.Counter(), set()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
@@ -105,8 +106,10 @@ def collect(all_sources, scrub, workers):
                 if key not in seen:
                     seen.add(key)
                     corpus[source.split][source.domain].append(doc)
-    for kind in sorted(set(empty) - set(used)):
+    skipped = sorted(set(empty) - set(used))
+    for kind in skipped:
         print(f"skipped: {kind} (nothing usable found)")
+    print(f"{len(used)} kinds of source")
     for split in corpus:
         for domain, docs in corpus[split].items():
             random.Random(SEED).shuffle(docs)
@@ -116,7 +119,7 @@ def collect(all_sources, scrub, workers):
                 f"{split:5} {domain:12} {len(docs):5} documents "
                 f"{chars // 1000:6} KB {kinds:3} kinds"
             )
-    return corpus
+    return {**corpus, "skipped": skipped}
 
 
 def main():
@@ -135,7 +138,8 @@ def main():
     os.makedirs(scratch, exist_ok=True)
     os.chdir(scratch)  # whatever the tools write by a relative name lands here
     places = sources.Places.find(scratch, args.python)
-    corpus = collect(list(sources.all_sources(places)), scrubber(places), args.workers)
+    prepared = list(sources.all_sources(places))
+    corpus = collect(prepared, scrubber(places), args.workers)
     with open(out, "w") as file:
         json.dump(corpus, file)
 

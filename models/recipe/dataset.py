@@ -4,19 +4,25 @@ python3 dataset.py --corpus corpus.json --out dataset.pickle --tokenizer tokeniz
 """
 
 import argparse
+import collections
 import hashlib
+import itertools
 import json
 import pickle
 import unicodedata
 
 import numpy as np
 
+import floor
 import labels
 import tokenizer as bpe
+import windows
 
 VALIDATION_PERCENT = 5  # of the training sources, for thresholds; never trained on
 # Occurrence flags per token: the token, the pair, the triple occurred earlier in the document.
 REPEAT_ORDERS = 3
+# Training text of one domain, at most: prose and code are plentiful, traces and sessions are not.
+DOMAIN_CHARS_MAX = 1_800_000
 
 
 def is_validation(document):
@@ -38,29 +44,56 @@ def earlier_occurrences(ids):
 
 
 def item(document, domain, table, tokenizer, in_training):
-    """One labelled document; every per-word array has one entry per word that has a token."""
+    """One labelled document; every per-word array has one entry per word."""
     text = unicodedata.normalize("NFC", document["text"])
     spans = labels.word_spans(text)
     ids, word_of_token = bpe.encode(tokenizer, text, spans)
-    spans = spans[: max(word_of_token) + 1]
-    text = text[: spans[-1][1]]
     words = [text[a:b] for a, b in spans]
     surprisal = table.surprisal(words, in_training)
     rule_scores = labels.rules(text, spans, table)
+    pieces = windows.cut(word_of_token)
     return {
         "domain": domain,
+        "routed": floor.look(text).domain,
         "kind": document["kind"],
         "text": text,
         "spans": spans,
         "ids": np.array(ids, np.int32),
         "word": np.array(word_of_token, np.int32),
+        "windows": pieces,
         "target": np.array(labels.targets(surprisal, rule_scores), np.float32),
-        "critical": np.array([labels.is_critical(w) for w in words]),
+        "critical": np.array(floor.critical(text, spans)),
         "line": np.array(labels.line_numbers(text, spans), np.int32),
         "surprisal": np.array(surprisal, np.float32),
         "rules": np.array(rule_scores, np.float32),
-        "repeats": earlier_occurrences(ids),
+        "repeats": [earlier_occurrences(ids[begin:end]) for begin, end, _, _ in pieces],
     }
+
+
+def items_of(pairs, table, tokenizer, in_training):
+    """The items of (domain, document) pairs, without the few whose words the engine cuts."""
+    found = []
+    for domain, document in pairs:
+        try:
+            found.append(item(document, domain, table, tokenizer, in_training))
+        except ValueError:
+            continue
+    return found
+
+
+def capped(documents):
+    """The first documents of a shuffled list, DOMAIN_CHARS_MAX characters at most."""
+    ends = itertools.accumulate(len(document["text"]) for document in documents)
+    return [document for document, end in zip(documents, ends) if end <= DOMAIN_CHARS_MAX]
+
+
+def by_turns(documents):
+    """The documents, kinds taking turns, so that the first few hold every kind."""
+    kinds = collections.defaultdict(list)
+    for document in documents:
+        kinds[document["kind"]].append(document)
+    rounds = itertools.zip_longest(*(kinds[kind] for kind in sorted(kinds)))
+    return [document for turn in rounds for document in turn if document is not None]
 
 
 def main():
@@ -68,23 +101,22 @@ def main():
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--tokenizer", required=True, help="tokenizer.json to write")
-    parser.add_argument("--eval-per-domain", type=int, default=18)
+    parser.add_argument("--eval-per-domain", type=int, default=24)
     args = parser.parse_args()
     with open(args.corpus) as file:
         corpus = json.load(file)
     split = {"train": [], "validation": [], "eval": []}
     for domain, documents in corpus["train"].items():
-        for document in documents:
+        for document in capped(documents):
             split["validation" if is_validation(document) else "train"].append((domain, document))
     for domain, documents in corpus["eval"].items():
-        split["eval"] += [(domain, d) for d in documents[: args.eval_per_domain]]
+        split["eval"] += [(domain, d) for d in by_turns(documents)[: args.eval_per_domain]]
     texts = [d["text"] for _, d in split["train"]]
     tokenizer = bpe.train(texts)
     tokenizer.save(args.tokenizer)
     table = labels.NGram(texts)
     data = {
-        name: [item(d, domain, table, tokenizer, name == "train") for domain, d in pairs]
-        for name, pairs in split.items()
+        name: items_of(pairs, table, tokenizer, name == "train") for name, pairs in split.items()
     }
     for name, items in data.items():
         print(
@@ -94,8 +126,9 @@ def main():
     data["table"] = table
     data["kinds"] = {
         name: {domain: sorted({d["kind"] for d in docs}) for domain, docs in corpus[name].items()}
-        for name in corpus
+        for name in ("train", "eval")
     }
+    data["skipped"] = corpus["skipped"]
     with open(args.out, "wb") as file:
         pickle.dump(data, file)
 

@@ -15,14 +15,11 @@ import torch
 from safetensors.torch import save_file
 
 import tokenizer as bpe
-from model import KEEP, Config, PithMini
-from sources import DOMAINS
+import windows
+from model import Config, PithMini
+from eval import thresholds
 
-HALO_TOKENS = 64  # context shared by neighbouring windows: the reach of one local layer
-DEFAULT_THRESHOLD = 0.5
 MODEL_BYTES_MAX = 12_000_000
-# Fewer validation documents than this give a shaky median; training documents then fill up.
-THRESHOLD_DOCUMENTS_MIN = 20
 
 
 def load(path):
@@ -43,11 +40,25 @@ def round_bf16(tensor):
 
 
 @torch.no_grad()
-def token_outputs(model, ids):
-    """(z_tok, z_span, keep logit) of one document, float arrays [T]."""
+def window_outputs(model, ids):
+    """(z_tok, z_span, keep logit) of one window's ids, [CLS] and [SEP] among them; arrays [T]."""
     ids = torch.as_tensor(np.asarray(ids, np.int64))[None]
     z_tok, z_span, _ = model(ids, torch.zeros_like(ids, dtype=torch.bool))
     return [v[0].numpy() for v in (z_tok, z_span, model.keep_logit(z_tok, z_span))]
+
+
+def token_outputs(model, item):
+    """(z_tok, z_span, keep logit) of a document's tokens, each from the window that decides it.
+
+    Arrays [T]; white space holds minus infinity.
+    """
+    found = np.full((3, len(item["ids"])), -np.inf, np.float32)
+    for begin, end, first, last in item["windows"]:
+        outputs = window_outputs(model, bpe.framed(item["ids"][begin:end]))
+        word = item["word"][begin:end]
+        owned = (word >= first) & (word < last) & (word != windows.NO_WORD)
+        found[:, begin:end][:, owned] = np.stack(outputs)[:, 1:-1][:, owned]
+    return found
 
 
 def word_logits(logits, word, words):
@@ -58,50 +69,13 @@ def word_logits(logits, word, words):
     return result
 
 
-def free_logits(model, items):
-    """{domain: keep logits of all words that the safety floor leaves to the model}."""
-    found = {domain: [] for domain in DOMAINS}
-    for item in items:
-        logits = word_logits(token_outputs(model, item["ids"])[2], item["word"], len(item["spans"]))
-        found[item["domain"]].append(logits[~item["critical"]])
-    return {
-        domain: np.concatenate(parts) if parts else np.zeros(0) for domain, parts in found.items()
-    }
-
-
 def threshold_documents(data):
-    """The validation documents, and training documents where a domain has too few of them."""
+    """The validation documents, and training documents where a routed domain has too few of them."""
     chosen = list(data["validation"])
-    for domain in DOMAINS:
-        missing = THRESHOLD_DOCUMENTS_MIN - sum(i["domain"] == domain for i in chosen)
-        chosen += [i for i in data["train"] if i["domain"] == domain][: max(0, missing)]
+    for domain in sorted({item["routed"] for item in data["train"]}):
+        missing = thresholds.DOCUMENTS_MIN - sum(i["routed"] == domain for i in chosen)
+        chosen += [i for i in data["train"] if i["routed"] == domain][: max(0, missing)]
     return chosen
-
-
-def balanced_median(by_domain):
-    """The median with every domain weighing the same."""
-    values = np.concatenate([v for v in by_domain.values()])
-    weights = np.concatenate([np.full(len(v), 1 / max(len(v), 1)) for v in by_domain.values()])
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
-
-
-def calibrate(model, items):
-    """Shift the keep bias until half of the free words score above 0.5, then take domain medians.
-
-    The rule: thresholds.default = 0.5, thresholds.<domain> = median score of that domain's free
-    words in the threshold documents. Returns the thresholds.
-    """
-    shift = balanced_median(free_logits(model, items))
-    with torch.no_grad():
-        model.token_head.bias[KEEP] -= shift
-        model.token_head.bias.copy_(round_bf16(model.token_head.bias))
-    thresholds = {"default": DEFAULT_THRESHOLD}
-    for domain, logits in free_logits(model, items).items():
-        middle = float(np.median(logits)) if len(logits) else 0.0
-        thresholds[domain] = round(1 / (1 + float(np.exp(-middle))), 3)
-    return thresholds
 
 
 def tensors(model):
@@ -113,7 +87,7 @@ def tensors(model):
     }
 
 
-def config_json(model, thresholds):
+def config_json(model, points):
     sizes = Config()
     return {
         "architectures": ["ModernBertModel"],
@@ -133,7 +107,7 @@ def config_json(model, thresholds):
         "attention_bias": False,
         "mlp_bias": False,
         "hidden_activation": "gelu",
-        "max_position_embeddings": bpe.TOKENS_MAX,
+        "max_position_embeddings": windows.TOKENS_MAX,
         "pad_token_id": bpe.PAD_ID,
         "cls_token_id": bpe.CLS_ID,
         "sep_token_id": bpe.SEP_ID,
@@ -146,9 +120,9 @@ def config_json(model, thresholds):
             "gate": "asymmetric",
             "gamma": round(model.gamma.item(), 6),
             "span_channels": sizes.span_channels,
-            "window_tokens": bpe.TOKENS_MAX,
-            "halo_tokens": HALO_TOKENS,
-            "thresholds": thresholds,
+            "window_tokens": windows.TOKENS_MAX,
+            "halo_tokens": windows.HALO_TOKENS,
+            "thresholds": points,
         },
     }
 
@@ -196,17 +170,16 @@ def main():
     torch.set_num_threads(1)
     model, state = load(args.checkpoint)
     with open(args.dataset, "rb") as file:
-        thresholds = calibrate(model, threshold_documents(pickle.load(file)))
+        points = thresholds.operating_points(model, threshold_documents(pickle.load(file)))
     files = tensors(model)
     assert sum(t.numel() * 2 for t in files.values()) <= MODEL_BYTES_MAX
     write(
         os.path.join(args.out, "model.safetensors"),
         lambda p: save_file(files, p, metadata={"format": "pt"}),
     )
-
     write(
         os.path.join(args.out, "config.json"),
-        lambda p: save_json(p, config_json(model, thresholds)),
+        lambda p: save_json(p, config_json(model, points)),
     )
     write(
         args.checkpoint + ".json",
@@ -217,13 +190,15 @@ def main():
                 "planned_steps": state["steps"],
                 "tokens": state["tokens"],
                 "epochs": state["epoch"],
+                "seed": state["seed"],
+                "critical_weight": state["critical_weight"],
                 "parameters": sum(t.numel() for t in files.values()),
             },
         ),
     )
     print(
         f"exported step {state['step']} ({state['tokens']} tokens), "
-        f"gamma {model.gamma.item():.4f}, thresholds {thresholds}"
+        f"gamma {model.gamma.item():.4f}, thresholds {points}"
     )
 
 

@@ -3,7 +3,7 @@
     python3 golden.py --model models/pith-mini --out models/pith-mini/golden.json
 
 PyTorch, fp32, one sequence at a time, on the bf16-rounded weights of the file. Each case carries
-its text, its ids ([CLS] ... [SEP], cut at 768) and, per id, z_tok, z_span, score = 1 - P(evict).
+its text, the ids of its first window ([CLS] ... [SEP]) and, per id, z_tok, z_span, score = 1 - P(evict).
 """
 
 import argparse
@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 import export
 import labels
 import tokenizer as bpe
+import windows
 
 DIGITS = 6
 
@@ -102,8 +103,10 @@ TEXTS = {
 
 
 def case(name, text, model, tokenizer):
-    ids, _ = bpe.encode(tokenizer, text, labels.word_spans(text))
-    z_tok, z_span, logit = export.token_outputs(model, ids)
+    ids, words = bpe.encode(tokenizer, text, labels.word_spans(text))
+    begin, end, _, _ = windows.cut(words)[0] if any(w >= 0 for w in words) else (0, len(ids), 0, 0)
+    ids = bpe.framed(ids[begin:end])
+    z_tok, z_span, logit = export.window_outputs(model, ids)
     score = 1 / (1 + np.exp(-logit.astype(np.float64)))
     digits = lambda values: [round(float(v), DIGITS) for v in values]
     return {

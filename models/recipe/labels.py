@@ -35,6 +35,8 @@ CHAR_NATS, WORD_NATS, WORD_CHARS_MAX = 2.4, 1.0, 40
 GLOBAL_BIGRAM_TYPES, DOC_UNIGRAM_TYPES, DOC_BIGRAM_TYPES, DOC_TRIGRAM_TYPES = 0.5, 2.0, 1.0, 0.7
 # Weight of a word in a line whose template was seen earlier in the document (study).
 REPEATED_LINE = 0.25
+# Weight of R beside N in the target. R judges better on held-out text (m25 .633 against .574).
+RULES_SHARE = 1.5
 
 TEMPLATE_PART = re.compile(r'0x[0-9a-f]+|\b[0-9a-f]{7,}\b|\d+|(/[\w.\-]+)+|"[^"]*"')
 
@@ -166,5 +168,6 @@ def rules(text, spans, table):
 
 
 def targets(surprisal, rule_scores):
-    """The soft keep target of each word: percentile of rank(N) + rank(R) within the document."""
-    return percentiles([n + r for n, r in zip(percentiles(surprisal), percentiles(rule_scores))])
+    """The soft keep target of each word: its percentile of rank(N) + RULES_SHARE * rank(R)."""
+    pairs = zip(percentiles(surprisal), percentiles(rule_scores))
+    return percentiles([n + RULES_SHARE * r for n, r in pairs])

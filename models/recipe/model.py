@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 KEEP, DROP = 1, 0  # classes of token_head
+# Sequences over this many windows take the banded path; below it, it is slower (measured).
+BANDED_WINDOWS_MIN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,17 +51,49 @@ def norm(config):
     return nn.LayerNorm(config.width, eps=config.norm_eps, bias=False)
 
 
+def banded_attention(q, k, v, window, padding):
+    """Attention where |i - j| <= window: blocks of `window` queries, each over three of keys.
+
+    q, k, v [B, H, T, D]; padding [B, T]. The work grows with T, not with its square.
+    """
+    b, h, t, d = q.shape
+    blocks = -(-t // window)
+    short = blocks * window - t
+    q, k, v = (F.pad(x, (0, 0, 0, short)) for x in (q, k, v))
+    k, v = (F.pad(x, (0, 0, window, window)).unfold(2, 3 * window, window) for x in (k, v))
+    outside = F.pad(padding, (window, window + short), value=True).unfold(1, 3 * window, window)
+    query, key = torch.arange(window)[:, None], torch.arange(3 * window)[None] - window
+    near = (query - key).abs() <= window
+    # The diagonal is always allowed, so that no padded row is empty (it would give NaN).
+    allowed = ((near & ~outside[:, :, None]) | (query == key)).flatten(0, 1)[:, None]
+    by_block = lambda x: x.transpose(1, 2).flatten(0, 1)
+    y = F.scaled_dot_product_attention(
+        by_block(q.view(b, h, blocks, window, d)),
+        by_block(k.mT),
+        by_block(v.mT),
+        attn_mask=allowed,
+    )
+    return y.view(b, blocks, h, window, d).transpose(1, 2).reshape(b, h, -1, d)[:, :, :t]
+
+
 class Attention(nn.Module):
-    def __init__(self, config):
+    """window: keys on each side of a local layer, None for a global one."""
+
+    def __init__(self, config, window):
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.window = config.heads, window
         self.Wqkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.Wo = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x, tables, mask):
+    def forward(self, x, tables, padding):
         b, t, d = x.shape
         q, k, v = self.Wqkv(x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(rotate(q, tables), rotate(k, tables), v, attn_mask=mask)
+        q, k = rotate(q, tables), rotate(k, tables)
+        if self.window is not None and t > BANDED_WINDOWS_MIN * self.window:
+            y = banded_attention(q, k, v, self.window, padding)
+        else:
+            mask = allowed_pairs(padding, self.window)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.Wo(y.transpose(1, 2).reshape(b, t, d))
 
 
@@ -80,12 +114,13 @@ class Layer(nn.Module):
     def __init__(self, config, index):
         super().__init__()
         self.attn_norm = norm(config) if index else nn.Identity()
-        self.attn = Attention(config)
+        is_global = index % config.global_every == 0
+        self.attn = Attention(config, None if is_global else config.local_window)
         self.mlp_norm = norm(config)
         self.mlp = Mlp(config)
 
-    def forward(self, x, tables, mask):
-        x = x + self.attn(self.attn_norm(x), tables, mask)
+    def forward(self, x, tables, padding):
+        x = x + self.attn(self.attn_norm(x), tables, padding)
         return x + self.mlp(self.mlp_norm(x))
 
 
@@ -106,26 +141,23 @@ class Encoder(nn.Module):
             rotary_tables(tokens, head_dim, theta)
             for theta in (config.local_theta, config.global_theta)
         ]
-        masks = attention_masks(padding, config.local_window)
         x = self.embeddings["norm"](self.embeddings["tok_embeddings"](ids))
         for index, layer in enumerate(self.layers):
             is_global = index % config.global_every == 0
-            x = layer(x, tables[is_global], masks[is_global])
+            x = layer(x, tables[is_global], padding)
         return self.final_norm(x)
 
 
-def attention_masks(padding, window):
-    """(local, global) boolean masks, broadcast to [B, 1, T, T]; true = may attend.
-
-    The diagonal is always true, so that no padded row is empty (an empty row would give NaN).
-    """
+def allowed_pairs(padding, window):
+    """Boolean [B, 1, T, T], true where i may attend to j, the diagonal always; None for all."""
+    if window is None and not padding.any():
+        return None
     position = torch.arange(padding.shape[1])
-    near = (position[:, None] - position[None]).abs() <= window
-    diagonal = torch.eye(padding.shape[1], dtype=torch.bool)
-    if not padding.any():
-        return near, None
-    keys = ~padding[:, None, None, :]
-    return (keys & near) | diagonal, keys | diagonal
+    distance = (position[:, None] - position[None]).abs()
+    allowed = ~padding[:, None, None, :]
+    if window is not None:
+        allowed = allowed & (distance <= window)
+    return allowed | (distance == 0)
 
 
 class PithMini(nn.Module):

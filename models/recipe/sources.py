@@ -19,6 +19,7 @@ import sysconfig
 from typing import Callable
 
 import programs
+import tools
 
 SEED = 7
 # Packages whose code is held out of training and used for evaluation only.
@@ -222,7 +223,6 @@ def search(places):
             places.go_src,
             places.stdlib,
             "/usr/lib/node_modules/npm/node_modules",
-            "/usr/share/cmake",
             "/usr/share/vim",
         )
         if subfolders(r)
@@ -512,7 +512,16 @@ def python_diff(split, old, new, held_out):
     return Source(split, "diff", kind, old, 2, produce)
 
 
+def more_tools(places):
+    """The table of tools.py."""
+    for tool in tools.all_tools():
+        for command in tool.commands:
+            yield from_command(
+                tool.split, tool.domain, tool.kind, command, tool.windows, tool.seconds
+            )
+
+
 def all_sources(places):
     """Every source of every domain, in a fixed order."""
-    for domain in (prose, code, search, shell, log, traces, json_text, diff):
+    for domain in (prose, code, search, shell, log, traces, json_text, diff, more_tools):
         yield from domain(places)

@@ -86,9 +86,12 @@ class TargetTest(unittest.TestCase):
             self.assertAlmostEqual(found, expected, places=12)
 
     def test_targets_rank_the_sum_of_ranks(self):
-        # ranks of N: 1/6 3/6 5/6; of R: 5/6 3/6 1/6; sums tie, so every word is in the middle
-        self.assertEqual(len(set(labels.targets([1, 2, 3], [9, 5, 1]))), 1)
-        self.assertEqual(labels.targets([1, 2], [1, 2]), [0.25, 0.75])
+        # ranks of N: 1/6 3/6 5/6; of R: 5/6 3/6 1/6; R weighs more, so its order wins
+        self.assertGreater(labels.RULES_SHARE, 1)
+        for found, rank in zip(labels.targets([1, 2, 3], [9, 5, 1]), (5 / 6, 3 / 6, 1 / 6)):
+            self.assertAlmostEqual(found, rank, places=12)
+        # N 1/8 3/8 5/8 7/8, R 3/8 3/8 3/8 7/8 (ties share): N decides where R does not
+        self.assertEqual(labels.targets([1, 2, 3, 4], [0, 0, 0, 1]), [0.125, 0.375, 0.625, 0.875])
 
 
 class TextTest(unittest.TestCase):

@@ -11,11 +11,11 @@ from tokenizers import (
     trainers,
 )
 
+from windows import NO_WORD
+
 VOCABULARY = 8192  # study: 8,192 pieces keep the embedding table under half of a 12 MB model
 SPECIAL_TOKENS = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
 PAD_ID, CLS_ID, SEP_ID = 0, 1, 2
-TOKENS_MAX = 768  # config key pith.window_tokens, [CLS] and [SEP] included
-NO_WORD = -1
 
 
 def train(texts):
@@ -38,14 +38,14 @@ def train(texts):
 
 
 def encode(tokenizer, text, spans):
-    """(ids, word index per token): [CLS] ... [SEP], at most TOKENS_MAX, cut at a word start.
+    """(ids, word index per token) of a whole text, without special tokens.
 
-    A token belongs to the word that holds its last non-space character; white space and special
-    tokens belong to NO_WORD. spans are labels.word_spans(text); text is NFC already.
+    A token belongs to the word that holds its last non-space character; white space belongs to
+    NO_WORD. spans are labels.word_spans(text); text is NFC already.
     """
     encoding = tokenizer.encode(text, add_special_tokens=False)
-    ids, words, at = [], [], 0
-    for token, (start, end) in zip(encoding.ids, encoding.offsets):
+    words, at = [], 0
+    for start, end in encoding.offsets:
         last = end - 1
         while last > start and text[last].isspace():
             last -= 1
@@ -55,11 +55,10 @@ def encode(tokenizer, text, spans):
                 at += 1
             if at < len(spans) and spans[at][0] <= last:
                 word = at
-        ids.append(token)
         words.append(word)
-    limit = TOKENS_MAX - 2
-    if len(ids) > limit:
-        while limit and (words[limit] == NO_WORD or words[limit] == words[limit - 1]):
-            limit -= 1
-        ids, words = ids[:limit], words[:limit]
-    return [CLS_ID] + ids + [SEP_ID], [NO_WORD] + words + [NO_WORD]
+    return encoding.ids, words
+
+
+def framed(ids):
+    """[CLS] ids [SEP]: what the model is shown of one window."""
+    return [CLS_ID, *ids, SEP_ID]

@@ -17,41 +17,50 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import tokenizer as bpe
 from model import PithMini
 
 # All from the study that README.md summarises.
 BATCH_TOKENS = 2048
-BUCKET_DOCUMENTS = 256
+BUCKET_SEQUENCES = 256
 LEARNING_RATE, LEARNING_RATE_FLOOR = 2e-3, 0.02
 WARMUP_STEPS, CONSTANT_SHARE = 40, 0.1
 BETAS, WEIGHT_DECAY, CLIP = (0.9, 0.98), 0.01, 1.0
 SPAN_LOSS, REPEAT_LOSS = 0.3, 1.0
 CRITICAL_WEIGHT = 0.3
-SEED = 0
 REPORT_STEPS = 20
 PARTS = ("model", "repeat_head", "adam")  # of a checkpoint
 
 
-def batches(items, epoch):
+def sequences(items):
+    """Every window of every document: what one row of a batch is made from."""
+    return [
+        {"item": item, "begin": begin, "end": end, "repeats": repeats, "tokens": end - begin + 2}
+        for item in items
+        for (begin, end, _, _), repeats in zip(item["windows"], item["repeats"])
+    ]
+
+
+def batches(rows, epoch, seed):
     """Length-bucketed batches of one epoch, at most BATCH_TOKENS padded tokens each, shuffled."""
-    rng = random.Random(f"{SEED}:{epoch}")
-    order = list(range(len(items)))
+    rng = random.Random(f"{seed}:{epoch}")
+    order = list(range(len(rows)))
     rng.shuffle(order)
     result = []
-    for at in range(0, len(order), BUCKET_DOCUMENTS):
-        bucket = sorted(order[at : at + BUCKET_DOCUMENTS], key=lambda i: len(items[i]["ids"]))
+    for at in range(0, len(order), BUCKET_SEQUENCES):
+        bucket = sorted(order[at : at + BUCKET_SEQUENCES], key=lambda i: rows[i]["tokens"])
         batch = []
         for index in bucket:
-            if batch and len(items[index]["ids"]) * (len(batch) + 1) > BATCH_TOKENS:
+            if batch and rows[index]["tokens"] * (len(batch) + 1) > BATCH_TOKENS:
                 result.append(batch)
                 batch = []
             batch.append(index)
         result.append(batch)
     rng.shuffle(result)
-    return [[items[i] for i in batch] for batch in result]
+    return [[rows[i] for i in batch] for batch in result]
 
 
-def token_targets(item):
+def token_targets(item, critical_weight):
     """Per-token (keep target, weight, span target); zero weight where a token has no word."""
     critical = item["critical"].astype(np.float32)
     keep = np.maximum(item["target"], critical)
@@ -60,24 +69,25 @@ def token_targets(item):
     has_word = item["word"] >= 0
     word = np.maximum(item["word"], 0)
     tokens = np.maximum(np.bincount(word[has_word], minlength=len(keep)), 1)
-    weight = np.where(critical > 0, CRITICAL_WEIGHT, 1.0) / np.sqrt(tokens)
+    weight = np.where(critical > 0, critical_weight, 1.0) / np.sqrt(tokens)
     return keep[word] * has_word, weight[word] * has_word, line_mean[word] * has_word
 
 
-def collate(batch):
+def collate(batch, critical_weight):
     """Padded tensors: ids, padding, keep, weight, span [B, T] and repeats [B, T, 3]."""
-    rows, tokens = len(batch), max(len(i["ids"]) for i in batch)
+    rows, tokens = len(batch), max(row["tokens"] for row in batch)
     ids = torch.zeros(rows, tokens, dtype=torch.long)
     padding = torch.ones(rows, tokens, dtype=torch.bool)
     keep, weight, span = (torch.zeros(rows, tokens) for _ in range(3))
     repeats = torch.zeros(rows, tokens, 3)
-    for row, item in enumerate(batch):
-        n = len(item["ids"])
-        ids[row, :n] = torch.from_numpy(item["ids"].astype(np.int64))
-        padding[row, :n] = False
-        for tensor, values in zip((keep, weight, span), token_targets(item)):
-            tensor[row, :n] = torch.from_numpy(values.astype(np.float32))
-        repeats[row, :n] = torch.from_numpy(item["repeats"].astype(np.float32))
+    for index, row in enumerate(batch):
+        item, inside = row["item"], slice(row["begin"], row["end"])
+        n = row["tokens"]
+        ids[index, :n] = torch.tensor(bpe.framed(item["ids"][inside].tolist()))
+        padding[index, :n] = False
+        for tensor, values in zip((keep, weight, span), token_targets(item, critical_weight)):
+            tensor[index, 1 : n - 1] = torch.from_numpy(values[inside].astype(np.float32))
+        repeats[index, 1 : n - 1] = torch.from_numpy(row["repeats"].astype(np.float32))
     return ids, padding, keep, weight, span, repeats
 
 
@@ -98,11 +108,11 @@ def losses(model, repeat_head, batch):
     return keep_loss, span_loss, repeat_loss
 
 
-def learning_rate(step, steps):
-    """Warm-up, a short constant part, then linear to LEARNING_RATE_FLOOR."""
+def learning_rate(peak, step, steps):
+    """Warm-up, a short constant part, then linear to LEARNING_RATE_FLOOR of the peak."""
     warmup = min(1.0, (step + 1) / WARMUP_STEPS)
     decay = 1 - max(0.0, step / steps - CONSTANT_SHARE) / (1 - CONSTANT_SHARE)
-    return LEARNING_RATE * warmup * max(LEARNING_RATE_FLOOR, decay)
+    return peak * warmup * max(LEARNING_RATE_FLOOR, decay)
 
 
 def optimiser(model, repeat_head):
@@ -123,21 +133,36 @@ def optimiser(model, repeat_head):
 class Run:
     """Everything that a checkpoint holds, and the steps that change it."""
 
-    def __init__(self, steps):
+    def __init__(self, steps, seed=0, critical_weight=CRITICAL_WEIGHT, peak=LEARNING_RATE):
+        torch.manual_seed(seed)
+        self.seed, self.critical_weight, self.peak = seed, critical_weight, peak
         self.model = PithMini()
         self.repeat_head = nn.Linear(self.model.config.width, 3)
         self.adam = optimiser(self.model, self.repeat_head)
         self.steps = steps
         self.place = {"step": 0, "tokens": 0, "epoch": 0, "at": 0}
 
+    def record(self):
+        names = ("steps", "seed", "critical_weight", "peak")
+        return {name: getattr(self, name) for name in names}
+
+    def start_from(self, path, device):
+        """Another run's weights, and nothing else of it."""
+        state = torch.load(path, map_location=device)
+        for name in ("model", "repeat_head"):
+            getattr(self, name).load_state_dict(state[name])
+
     def save(self, path):
         """Replace the checkpoint in one step, so that a reader never sees half of it."""
         parts = {name: getattr(self, name).state_dict() for name in PARTS}
-        torch.save({**parts, **self.place, "steps": self.steps}, path + ".part")
+        torch.save({**parts, **self.place, **self.record()}, path + ".part")
         os.replace(path + ".part", path)
 
     def resume(self, path, device):
         state = torch.load(path, map_location=device)
+        for name, value in self.record().items():
+            if state.get(name, value) != value:
+                raise ValueError(f"{path} was begun with {name} {state[name]}, not {value}")
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.place = {name: state[name] for name in self.place}
@@ -145,8 +170,8 @@ class Run:
     def step(self, items):
         """One batch; returns its (keep, span, repeat) losses."""
         for group in self.adam.param_groups:
-            group["lr"] = learning_rate(self.place["step"], self.steps)
-        batch = collate(items)
+            group["lr"] = learning_rate(self.peak, self.place["step"], self.steps)
+        batch = collate(items, self.critical_weight)
         parts = losses(self.model, self.repeat_head, batch)
         (parts[0] + SPAN_LOSS * parts[1] + REPEAT_LOSS * parts[2]).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
@@ -157,9 +182,9 @@ class Run:
         self.place["tokens"] += int((~batch[1]).sum())
         return [part.item() for part in parts]
 
-    def epoch(self, items):
+    def epoch(self, rows):
         """The losses of each step from where the epoch stands to its end, or to the last step."""
-        todo = batches(items, self.place["epoch"])[self.place["at"] :]
+        todo = batches(rows, self.place["epoch"], self.seed)[self.place["at"] :]
         for batch in todo[: self.steps - self.place["step"]]:
             yield self.step(batch)
         if self.place["step"] < self.steps:
@@ -177,10 +202,10 @@ def report(run, window, tokens_per_second):
     )
 
 
-def train(run, items, checkpoint, save_every):
+def train(run, rows, checkpoint, save_every):
     began, tokens, window = time.time(), run.place["tokens"], []
     while run.place["step"] < run.steps:
-        for step_losses in run.epoch(items):
+        for step_losses in run.epoch(rows):
             window.append(step_losses)
             if len(window) == REPORT_STEPS:
                 report(run, window, (run.place["tokens"] - tokens) / (time.time() - began))
@@ -194,20 +219,26 @@ def main():
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--peak", type=float, default=LEARNING_RATE, help="learning rate")
+    parser.add_argument("--start-from", help="checkpoint whose weights a fresh run begins with")
+    parser.add_argument("--critical-weight", type=float, default=CRITICAL_WEIGHT)
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    torch.manual_seed(SEED)
     torch.set_default_device(args.device)
     with open(args.dataset, "rb") as file:
         items = pickle.load(file)["train"]
-    run = Run(args.steps)
+    run = Run(args.steps, args.seed, args.critical_weight, args.peak)
     if os.path.exists(args.checkpoint):
         run.resume(args.checkpoint, args.device)
-    print(f"{len(items)} documents, from step {run.place['step']}", flush=True)
-    train(run, items, args.checkpoint, args.save_every)
+    elif args.start_from:
+        run.start_from(args.start_from, args.device)
+    rows = sequences(items)
+    print(f"{len(items)} documents, {len(rows)} windows, from step {run.place['step']}", flush=True)
+    train(run, rows, args.checkpoint, args.save_every)
 
 
 if __name__ == "__main__":

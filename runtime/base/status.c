@@ -28,6 +28,7 @@ const char *pith_status_name(pith_status status) {
         [PITH_DEADLINE] = "DEADLINE",
         [PITH_UNAVAILABLE] = "UNAVAILABLE",
         [PITH_INTERNAL] = "INTERNAL",
+        [PITH_NO_KEY] = "NO_KEY",
     };
     return status < PITH_STATUS_COUNT ? names[status] : "UNKNOWN";
 }

@@ -21,6 +21,7 @@ typedef enum pith_status {
     PITH_DEADLINE,    /* the deadline passed before the work was done */
     PITH_UNAVAILABLE, /* draining, or the device is lost */
     PITH_INTERNAL,    /* a mistake of ours that was caught */
+    PITH_NO_KEY,      /* the caller has shown no key that we know */
     PITH_STATUS_COUNT
 } pith_status;
 

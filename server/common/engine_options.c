@@ -75,13 +75,24 @@ static pith_status list_models(model_list *list, const pith_options *options, pi
     return PITH_OK;
 }
 
-pith_status pith_apply_log_level(const pith_options *options, pith_err *err) {
+static pith_status apply_log_form(const pith_options *options, pith_err *err) {
+    if (options->log == NULL || strcmp(options->log, "text") == 0) {
+        return PITH_OK; /* `pith` has no such flag */
+    }
+    if (strcmp(options->log, "json") != 0) {
+        return pith_fail(err, PITH_INVALID, "--log: \"%.32s\" is not text|json", options->log);
+    }
+    pith_log_set_json(true);
+    return PITH_OK;
+}
+
+pith_status pith_apply_log(const pith_options *options, pith_err *err) {
     const char *name = options->log_level;
     static const char *const names[] = {"debug", "info", "warn", "error"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i]) == 0) {
             pith_log_set_level((pith_log_level)i);
-            return PITH_OK;
+            return apply_log_form(options, err);
         }
     }
     return pith_fail(err, PITH_INVALID, "--log-level: \"%.32s\" is not debug|info|warn|error",

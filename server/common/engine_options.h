@@ -4,16 +4,15 @@
 
 #include "runtime/engine/engine.h"
 #include "server/common/options.h"
-
-#define PITH_VERSION "0.1.0"
+#include "server/common/version.h"
 
 /* Opens the engine that the options describe: "[NAME=]DIR" models (the shipped one when none is
  * given), device, dtype, patterns file. */
 PITH_MUST_USE pith_status pith_engine_open_with(pith_engine **engine, const pith_options *options,
                                                 pith_err *err);
 
-/* Sets the log level that the options name; before the first line is logged. */
-PITH_MUST_USE pith_status pith_apply_log_level(const pith_options *options, pith_err *err);
+/* Sets the log's level and form that the options name; before the first line is logged. */
+PITH_MUST_USE pith_status pith_apply_log(const pith_options *options, pith_err *err);
 
 /* Folder of the model that ships: ../../models/pith-mini beside a build tree's program, or
  * ../share/pith/models/pith-mini beside an installed one. */

@@ -39,6 +39,14 @@ enum {
 static const option_row rows[] = {
     ROW("listen", KIND_STRING, listen, PITH_CMD_SERVE, "127.0.0.1:50051", "ADDR:PORT",
         "where to listen; port 0 picks one"),
+    ROW("health", KIND_STRING, health, PITH_CMD_SERVE, NULL, "ADDR:PORT",
+        "a port for gRPC health alone, plain text, without keys: for probes; off by default"),
+    ROW("keys", KIND_STRING, keys, PITH_CMD_SERVE, NULL, "FILE",
+        "bearer keys, one a line: NAME KEY [TOKENS_PER_S [BURST]]; without it anybody may call"),
+    ROW("http", KIND_STRING, http, PITH_CMD_SERVE, NULL, "ADDR:PORT",
+        "HTTP port: POST /compress, /metrics, /livez, /readyz, /v1/models; off by default"),
+    ROW("http-profile", KIND_STRING, http_profile, PITH_CMD_SERVE, "faithful", "faithful|kompress",
+        "profile of POST /compress"),
     ROW("model", KIND_MODEL, models, ENGINE, NULL, "[NAME=]DIR",
         "model folder, repeatable; the first is the default (default: the one that ships)"),
     ROW("device", KIND_STRING, device, ENGINE, "auto", "auto|cpu|cuda:N", "where the model runs"),
@@ -91,6 +99,8 @@ static const option_row rows[] = {
     ROW("parity", KIND_BOOL, parity, PITH_CMD_TOKENS, NULL, NULL,
         "match every added token, as Hugging Face tokenizers do"),
     ROW("config", KIND_STRING, config, ENGINE, NULL, "FILE.yaml", "file of options"),
+    ROW("log", KIND_STRING, log, PITH_CMD_SERVE, "text", "text|json",
+        "form of log lines; json adds one a request, without its text"),
     ROW("log-level", KIND_STRING, log_level, ALL, "info", "debug|info|warn|error",
         "least severe lines that are logged"),
 };

@@ -40,7 +40,12 @@ typedef struct pith_options {
     uint32_t fold_after;
     const char *log_level;
     /* pithd */
+    const char *log;
     const char *listen;
+    const char *health;
+    const char *keys;
+    const char *http; /* NULL: no HTTP port */
+    const char *http_profile;
     uint32_t max_jobs;
     uint32_t max_connections;
     uint32_t drain_ms;

@@ -3,6 +3,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "server/grpc/listen.h"
+#include "server/grpc/tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 enum {
     FDS_RESERVED = 48,      /* not for connections: the core's own, model files, logs, the spare */
     FDS_PER_CONNECTION = 2, /* the core's and our watch */
-    FDS_MAX = 1 << 16,
+    FDS_MAX = PITH_TAP_FDS_MAX,
     EVENTS_MAX = 64,
     PREFACE_BYTES = 24, /* RFC 9113 section 3.4 */
     /* Calls abandoned within ABANDON_AGE of their start: this many at once, then so many a second.
@@ -67,6 +68,7 @@ struct pith_accept {
     grpc_server_credentials *credentials;
     uint32_t connections_max;
     pith_stay stay;
+    pith_tap *tap;
 
     pthread_mutex_t mutex;   /* guards everything below */
     connection *connections; /* [connections_max] */
@@ -95,6 +97,7 @@ static connection *by_id(pith_accept *a, uint64_t id) {
 
 static void forget_fd(pith_accept *a, connection *c) {
     if (c->fd >= 0) {
+        pith_tap_end(a->tap, c->fd);
         a->by_fd[c->fd] = 0;
         c->fd = -1;
     }
@@ -175,7 +178,8 @@ static void hand_over(pith_accept *a, connection *c) {
     int watch = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     (void)epoll_ctl(a->epoll, EPOLL_CTL_DEL, fd, NULL);
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = id_of(a, c)};
-    if (watch < 0 || epoll_ctl(a->epoll, EPOLL_CTL_ADD, watch, &event) != 0) {
+    if (watch < 0 || epoll_ctl(a->epoll, EPOLL_CTL_ADD, watch, &event) != 0 ||
+        !pith_tap_begin(a->tap, fd, now_ns())) {
         if (watch >= 0) {
             (void)close(watch);
         }
@@ -352,8 +356,12 @@ bool pith_accept_cut_busiest(pith_accept *a, uint64_t bytes_min) {
 }
 
 void pith_accept_read_stats(pith_accept *a, pith_accept_stats *stats) {
+    pith_tap_stats tap;
+    pith_tap_read_stats(a->tap, &tap);
     (void)pthread_mutex_lock(&a->mutex);
     *stats = a->stats;
+    stats->cut += tap.floods;
+    stats->streams = tap.streams;
     (void)pthread_mutex_unlock(&a->mutex);
 }
 
@@ -402,8 +410,9 @@ pith_status pith_accept_open(pith_accept **accept, const char *listen, uint32_t 
     a->connections_max = connections_allowed(connections_max);
     a->connections = calloc(a->connections_max, sizeof *a->connections);
     a->by_fd = calloc(FDS_MAX, sizeof *a->by_fd);
+    a->tap = pith_tap_open();
     pith_status status = PITH_OK;
-    if (a->connections == NULL || a->by_fd == NULL) {
+    if (a->connections == NULL || a->by_fd == NULL || a->tap == NULL) {
         status = pith_fail(err, PITH_NO_MEMORY, "no memory for %u connections", a->connections_max);
     }
     if (status == PITH_OK) {
@@ -459,7 +468,7 @@ void pith_accept_close(pith_accept *a) {
     if (a == NULL) {
         return;
     }
-    if (a->connections != NULL) {
+    if (a->connections != NULL && a->by_fd != NULL && a->tap != NULL) {
         pith_accept_stop(a);
         for (uint32_t i = 0; i < a->connections_max; i++) {
             if (a->connections[i].used) {
@@ -477,6 +486,7 @@ void pith_accept_close(pith_accept *a) {
         grpc_server_credentials_release(a->credentials);
     }
     (void)pthread_mutex_destroy(&a->mutex);
+    pith_tap_close(a->tap);
     free(a->connections);
     free(a->by_fd);
     free(a);

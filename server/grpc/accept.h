@@ -3,8 +3,9 @@
  * Owns the listening socket, a spare file descriptor, one thread, and a watch (a dup) on every
  * connection it has handed to the core. It caps connections, survives running out of file
  * descriptors, lets through only peers that open with the HTTP/2 preface within 5 s, and cuts a
- * connection that keeps abandoning calls right after opening them (rapid reset). The core owns a
- * connection once it has it, and names it "fd:N" as a peer: that leads back to the connection. */
+ * connection whose frames are a flood (tap.h) or that keeps abandoning calls right after opening
+ * them. The core owns a connection once it has it, and names it "fd:N" as a peer: that leads back
+ * to the connection. */
 #ifndef PITH_SERVER_GRPC_ACCEPT_H
 #define PITH_SERVER_GRPC_ACCEPT_H
 
@@ -30,7 +31,8 @@ void pith_stay_end(pith_stay *stay);
 typedef struct pith_accept_stats {
     uint64_t open;
     uint64_t refused;
-    uint64_t cut;
+    uint64_t cut;     /* by a guard */
+    uint64_t streams; /* opened by peers; those that a drain or a cut overtook never were calls */
 } pith_accept_stats;
 
 /* Binds `listen` ("HOST:PORT", "[V6]:PORT", ":PORT"). `connections_max` is lowered to what the

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CALL_OF(tag, member) ((pith_call *)(void *)((char *)(tag)-offsetof(pith_call, member)))
 
@@ -25,6 +26,7 @@
 typedef struct pith_outgoing {
     struct pith_outgoing *next;
     grpc_byte_buffer *buffer;
+    size_t bytes;
 } pith_outgoing;
 
 static void on_arrive(pith_tag *tag, bool ok);
@@ -47,7 +49,10 @@ pith_call *pith_call_new(pith_poller *poller) {
     call->send_tag.fire = on_send;
     call->outbox_tail = &call->outbox;
     call->deadline_ns = PITH_DEADLINE_NONE;
+    call->key = -1;
     call->text = grpc_empty_slice();
+    call->header = (grpc_metadata){.key = grpc_slice_from_static_string("x-request-id"),
+                                   .value = grpc_empty_slice()};
     (void)pthread_mutex_init(&call->mutex, NULL);
     grpc_call_details_init(&call->details);
     grpc_metadata_array_init(&call->metadata);
@@ -63,6 +68,7 @@ static void drop_outbox(pith_call *call) {
     }
     call->outbox_tail = &call->outbox;
     call->n_outbox = 0;
+    call->unsent_bytes = call->sending_bytes;
 }
 
 void pith_call_discard(pith_call *call) {
@@ -73,6 +79,7 @@ void pith_call_discard(pith_call *call) {
     }
     drop_outbox(call);
     grpc_slice_unref(call->text);
+    grpc_slice_unref(call->header.value);
     for (size_t i = 0; i < call->n_trailers; i++) {
         grpc_slice_unref(call->trailers[i].key);
         grpc_slice_unref(call->trailers[i].value);
@@ -125,11 +132,72 @@ bool pith_call_is_dead(pith_call *call) {
     return atomic_load_explicit(&call->dead, memory_order_acquire);
 }
 
-size_t pith_call_unsent(pith_call *call) {
+size_t pith_call_unsent(pith_call *call, size_t *bytes) {
     (void)pthread_mutex_lock(&call->mutex);
     size_t n = call->n_outbox + (call->sending ? 1 : 0);
+    if (bytes != NULL) {
+        *bytes = call->unsent_bytes;
+    }
     (void)pthread_mutex_unlock(&call->mutex);
     return n;
+}
+
+int pith_call_key(const pith_call *call) {
+    return call->key;
+}
+
+void pith_call_set_key(pith_call *call, int key) {
+    call->key = key;
+}
+
+/* --- what the peer sent along --------------------------------------------------------------- */
+
+const char *pith_call_header(const pith_call *call, const char *key, size_t *len) {
+    size_t key_len = strlen(key);
+    for (size_t i = 0; i < call->metadata.count; i++) {
+        const grpc_metadata *at = &call->metadata.metadata[i];
+        if (GRPC_SLICE_LENGTH(at->key) == key_len &&
+            memcmp(GRPC_SLICE_START_PTR(at->key), key, key_len) == 0) {
+            *len = GRPC_SLICE_LENGTH(at->value);
+            return (const char *)GRPC_SLICE_START_PTR(at->value);
+        }
+    }
+    *len = 0;
+    return NULL;
+}
+
+const char *pith_call_request_id(const pith_call *call) {
+    return call->request_id;
+}
+
+/* Sixteen hex digits that differ within a process, and most likely between processes. */
+static void make_request_id(char out[PITH_CALL_ID_BYTES], int64_t now_ns) {
+    static atomic_uint_fast64_t counter;
+    uint64_t seed = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed);
+    /* splitmix64's finaliser: a bijection, so numbers of one start time never meet. */
+    uint64_t x = (seed + (uint64_t)(uintptr_t)&counter) * UINT64_C(0x9E3779B97F4A7C15);
+    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+    x ^= x >> 31;
+    x ^= (uint64_t)getpid() << 40 ^ (uint64_t)now_ns >> 20 << 20;
+    (void)snprintf(out, PITH_CALL_ID_BYTES, "%016" PRIx64, x);
+}
+
+static void read_request_id(pith_call *call) {
+    size_t len;
+    const char *sent = pith_call_header(call, "x-request-id", &len);
+    bool usable = sent != NULL && len > 0 && len < PITH_CALL_ID_BYTES;
+    for (size_t i = 0; usable && i < len; i++) {
+        usable = sent[i] > ' ' && sent[i] <= '~';
+    }
+    if (usable) {
+        memcpy(call->request_id, sent, len);
+        call->request_id[len] = '\0';
+    } else {
+        make_request_id(call->request_id, call->arrived_ns);
+    }
+    /* A copy: the core may hold it for longer than the call lives. */
+    call->header.value = grpc_slice_from_copied_string(call->request_id);
 }
 
 /* --- batches ----------------------------------------------------------------------------- */
@@ -176,7 +244,9 @@ static void pump(pith_call *call) {
     size_t n = 0;
     memset(ops, 0, sizeof ops);
     if (!call->headers_sent) {
-        ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
+        ops[n].op = GRPC_OP_SEND_INITIAL_METADATA;
+        ops[n].data.send_initial_metadata.metadata = &call->header;
+        ops[n++].data.send_initial_metadata.count = 1;
         call->headers_sent = true;
     }
     if (first != NULL) {
@@ -200,6 +270,9 @@ static void pump(pith_call *call) {
         call->status_sent = true;
     }
     call->sending = true;
+    call->sending_bytes = first != NULL ? first->bytes : 0;
+    atomic_store_explicit(&call->sending_since_ns, pith_clock_now(&pith_clock_system),
+                          memory_order_relaxed);
     start_batch(call, ops, n, &call->send_tag);
     if (first != NULL) { /* the core has taken the slices out */
         grpc_byte_buffer_destroy(first->buffer);
@@ -216,6 +289,9 @@ static void on_send(pith_tag *tag, bool ok) {
     pith_call *call = CALL_OF(tag, send_tag);
     (void)pthread_mutex_lock(&call->mutex);
     call->sending = false;
+    call->unsent_bytes -= call->sending_bytes;
+    call->sending_bytes = 0;
+    atomic_store_explicit(&call->sending_since_ns, 0, memory_order_relaxed);
     if (ok) {
         call->answered = call->status_sent;
         pump(call);
@@ -232,29 +308,36 @@ static void on_send(pith_tag *tag, bool ok) {
 
 /* --- sending ----------------------------------------------------------------------------- */
 
-static pith_outgoing *pack(const ProtobufCMessage *message) {
+static pith_outgoing *outgoing_new(size_t len, uint8_t **bytes) {
     pith_outgoing *out = malloc(sizeof *out);
     if (out == NULL) {
         return NULL;
     }
-    grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
-    (void)protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
-    *out = (pith_outgoing){.buffer = grpc_raw_byte_buffer_create(&slice, 1)};
+    grpc_slice slice = grpc_slice_malloc(len);
+    *out = (pith_outgoing){.buffer = grpc_raw_byte_buffer_create(&slice, 1), .bytes = len};
+    *bytes = GRPC_SLICE_START_PTR(out->buffer->data.raw.slice_buffer.slices[0]);
     grpc_slice_unref(slice);
     return out;
 }
 
-static bool send_message(pith_call *call, const ProtobufCMessage *message, bool last) {
-    if (pith_call_is_dead(call)) {
-        return false;
+static pith_outgoing *pack(const ProtobufCMessage *message) {
+    uint8_t *bytes;
+    pith_outgoing *out = outgoing_new(protobuf_c_message_get_packed_size(message), &bytes);
+    if (out != NULL) {
+        (void)protobuf_c_message_pack(message, bytes);
     }
-    pith_outgoing *out = pack(message);
+    return out;
+}
+
+/* Queues `out`, NULL when there was no memory for it. */
+static bool send_outgoing(pith_call *call, pith_outgoing *out, bool last) {
     (void)pthread_mutex_lock(&call->mutex);
     bool open = out != NULL && !pith_call_is_dead(call) && !call->finishing;
     if (open) {
         *call->outbox_tail = out;
         call->outbox_tail = &out->next;
         call->n_outbox++;
+        call->unsent_bytes += out->bytes;
         call->finishing = last;
         pump(call);
     }
@@ -271,11 +354,37 @@ static bool send_message(pith_call *call, const ProtobufCMessage *message, bool 
 }
 
 bool pith_call_send(pith_call *call, const ProtobufCMessage *message) {
-    return send_message(call, message, false);
+    return !pith_call_is_dead(call) && send_outgoing(call, pack(message), false);
 }
 
 bool pith_call_reply(pith_call *call, const ProtobufCMessage *message) {
-    return send_message(call, message, true);
+    return !pith_call_is_dead(call) && send_outgoing(call, pack(message), true);
+}
+
+bool pith_call_reply_parts(pith_call *call, const pith_part *parts, size_t n_parts) {
+    if (pith_call_is_dead(call)) {
+        return false;
+    }
+    size_t len = 0;
+    for (size_t i = 0; i < n_parts; i++) {
+        len += parts[i].len;
+    }
+    uint8_t *at;
+    pith_outgoing *out = outgoing_new(len, &at);
+    for (size_t i = 0; out != NULL && i < n_parts; i++) {
+        memcpy(at, parts[i].data, parts[i].len);
+        at += parts[i].len;
+    }
+    return send_outgoing(call, out, true);
+}
+
+void pith_call_abort(pith_call *call, const char *text) {
+    (void)pthread_mutex_lock(&call->mutex);
+    call->finishing = true;
+    kill_locked(call);
+    (void)pthread_mutex_unlock(&call->mutex);
+    /* Not through a batch: those wait for what is on its way. on_close follows. */
+    (void)grpc_call_cancel_with_status(call->core, GRPC_STATUS_RESOURCE_EXHAUSTED, text, NULL);
 }
 
 void pith_call_finish(pith_call *call) {
@@ -300,6 +409,10 @@ static void add_details(pith_call *call, const pith_fault *fault, const uint8_t 
     pith_arena arena;
     pith_arena_init(&arena, PITH_RPC_DETAILS_BYTES_MAX * 8);
     Google__Rpc__Status *status;
+    if (id_len == 0) {
+        id = (const uint8_t *)call->request_id;
+        id_len = strlen(call->request_id);
+    }
     if (pith_rpc_error_build(fault, id, id_len, &arena, &status) == PITH_OK) {
         call->text = grpc_slice_from_copied_string(status->message);
         size_t len = protobuf_c_message_get_packed_size(&status->base);
@@ -315,6 +428,14 @@ static void add_details(pith_call *call, const pith_fault *fault, const uint8_t 
         int n = snprintf(text, sizeof text, "%" PRId64, pith_rpc_retry_ns(fault) / 1000000);
         add_trailer(call, "grpc-retry-pushback-ms", text, (size_t)n);
     }
+}
+
+void pith_call_add_trailer(pith_call *call, const char *key, const char *value) {
+    (void)pthread_mutex_lock(&call->mutex);
+    if (!call->finishing && call->n_trailers < PITH_CALL_TRAILERS_MAX) {
+        add_trailer(call, key, value, strlen(value));
+    }
+    (void)pthread_mutex_unlock(&call->mutex);
 }
 
 void pith_call_fail(pith_call *call, const pith_fault *fault, const uint8_t *id, size_t id_len) {
@@ -474,6 +595,13 @@ static const pith_method_entry *find_method(const pith_transport *t, grpc_slice 
 static void admit(pith_call *call) {
     pith_transport *t = call->transport;
     call->delivered = true; /* a call that is refused here was not abandoned */
+    pith_fault fault = {0};
+    bool guarded = t->opts.admit != NULL && !call->entry->method->needs_no_key;
+    if (guarded && t->opts.admit(t->opts.admit_arg, call, &fault) != PITH_OK) {
+        (void)atomic_fetch_add(&t->counters.refused, 1);
+        pith_call_fail(call, &fault, NULL, 0);
+        return;
+    }
     if (call->entry == &unknown_entry) {
         fail_simple(call, PITH_UNSUPPORTED, "unknown method");
         return;
@@ -511,6 +639,7 @@ static void on_arrive(pith_tag *tag, bool ok) {
     call->arrived_ns = pith_clock_now(&pith_clock_system);
     call->deadline_ns = monotonic_deadline(call->details.deadline);
     call->entry = find_method(t, call->details.method);
+    read_request_id(call);
     if (call->entry->method->on_open != NULL) {
         call->entry->method->on_open(call);
     }

@@ -2,166 +2,53 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/utf8.h"
-#include "server/grpc/convert.h"
-#include "server/grpc/request.h"
+#include "server/grpc/item.h"
 #include "server/grpc/rpc_error.h"
 #include "server/grpc/wire.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Field numbers of the proto, for finding the id of a request that cannot be decoded. */
-enum { FIELD_ID = 1, FIELD_REQUEST = 1 };
-
-typedef struct stream stream;
-
-/* One text under way. References: the engine until its reply; the call's state (unary) or the
- * stream's list; the handler that submits. The last one gives the job back. */
-typedef struct item {
-    atomic_int refs;
-    pith_call *call; /* holds a reference */
-    stream *stream;  /* NULL for Compress; alive as long as the call */
-    struct item *prev;
-    struct item *next;
-    pith_job *job; /* written by the poller of the call; read by it and the last reference */
-    size_t text_len;
-    char *model; /* asked for: the name in a NOT_FOUND */
-    size_t id_len;
-    uint8_t id[];
-} item;
-
 /* State of a StreamCompress call. */
-struct stream {
+typedef struct stream {
     pthread_mutex_t mutex; /* guards everything below; taken before the call's own */
-    item *items;           /* whose reply has not come */
-    size_t n_open;         /* items whose reply has not been queued */
+    pith_item *items;      /* whose reply has not come */
+    pith_usage usage;
+    size_t n_open; /* items whose reply has not been queued */
     size_t bytes_open;
     bool paused;
     bool half_closed;
     bool draining;
-};
-
-/* --- items ------------------------------------------------------------------------------- */
-
-static item *item_new(pith_call *call, stream *s, const Pith__V1__CompressRequest *message) {
-    size_t id_len = message->id.len;
-    item *made = calloc(1, sizeof *made + id_len);
-    if (made == NULL) {
-        return NULL;
-    }
-    size_t model_len = message->model.len;
-    made->model = malloc(model_len + 1);
-    if (made->model == NULL) {
-        free(made);
-        return NULL;
-    }
-    if (model_len > 0) {
-        memcpy(made->model, message->model.data, model_len);
-    }
-    made->model[model_len] = '\0';
-    atomic_init(&made->refs, 2);
-    made->call = pith_call_ref(call);
-    made->stream = s;
-    made->text_len = message->text.len;
-    made->id_len = id_len;
-    if (id_len > 0) {
-        memcpy(made->id, message->id.data, id_len);
-    }
-    return made;
-}
-
-static void item_ref(item *it) {
-    (void)atomic_fetch_add(&it->refs, 1);
-}
-
-/* Frees the item and gives its job back, but leaves the call: its reference goes with the reply. */
-static void item_unref(item *it) {
-    if (atomic_fetch_sub_explicit(&it->refs, 1, memory_order_acq_rel) == 1) {
-        if (it->job != NULL) {
-            pith_job_release(it->job);
-        }
-        free(it->model);
-        free(it);
-    }
-}
-
-static void set_resource(pith_fault *fault, const char *model) {
-    (void)snprintf(fault->resource, sizeof fault->resource, "%s", model);
-    fault->resource[pith_utf8_valid(fault->resource, strlen(fault->resource))] = '\0';
-}
-
-/* The engine's text may begin with the field's name, which the fault has apart. */
-static const char *without_field(const char *text, const char *field) {
-    size_t len = field == NULL ? 0 : strlen(field);
-    bool named = len > 0 && strncmp(text, field, len) == 0 && strncmp(text + len, ": ", 2) == 0;
-    return named ? text + len + 2 : text;
-}
-
-static void fault_of_reply(const item *it, const pith_reply *reply, const char *prefix,
-                           pith_fault *fault) {
-    char field[PITH_FAULT_FIELD_BYTES] = "";
-    if (reply->error_field != NULL) {
-        (void)snprintf(field, sizeof field, "%s%s", prefix, reply->error_field);
-    }
-    const char *text = reply->error == NULL ? pith_status_name(reply->status) : reply->error;
-    (void)pith_fault_set(fault, reply->status, field, "%s",
-                         without_field(text, reply->error_field));
-    fault->retry_after_ns = reply->retry_after_ns;
-    set_resource(fault, it->model);
-}
-
-/* Hands the request to the engine. On success the engine owns one reference of `it`. */
-static pith_status submit(const pith_compression *service, item *it,
-                          const pith_compress_request *request, pith_submit_opts *opts,
-                          const char *prefix, pith_fault *fault) {
-    pith_refusal refusal;
-    pith_err err = {0};
-    pith_compress_request asked = *request;
-    bool faithful = request->profile == PITH_PROFILE_FAITHFUL;
-    asked.fold_repeats = request->fold_repeats || (service->fold_repeats && faithful);
-    opts->deadline_ns = pith_call_deadline_ns(it->call);
-    opts->user = it;
-    pith_status status =
-        pith_engine_submit(service->engine, &asked, opts, &it->job, &refusal, &err);
-    if (status != PITH_OK) {
-        const char *field = refusal.field;
-        char path[PITH_FAULT_FIELD_BYTES] = "";
-        if (field != NULL) {
-            (void)snprintf(path, sizeof path, "%s%s", prefix, field);
-        }
-        (void)pith_fault_set(fault, status, path, "%s", without_field(err.text, field));
-        fault->retry_after_ns = refusal.retry_after_ns;
-        set_resource(fault, it->model);
-    }
-    return status;
-}
+} stream;
 
 /* --- Compress ----------------------------------------------------------------------------- */
 
 static void compress_reply(void *user, const pith_reply *reply) {
-    item *it = user;
+    pith_item *it = user;
     pith_call *call = it->call;
     pith_fault fault = {0};
     pith_arena arena;
+    pith_item_observe(it, reply);
     pith_arena_init(&arena, pith_response_arena_bytes(reply));
     if (reply->status == PITH_OK) {
         pith_response response;
         fault.err.status =
             pith_response_from_reply(&response, reply, it->id, it->id_len, &arena, &fault.err);
         if (fault.err.status == PITH_OK) {
+            pith_usage usage = {0};
+            pith_usage_add(&usage, reply);
+            pith_usage_send(&usage, call);
             (void)pith_call_reply(call, &response.message.base);
         }
     } else {
-        fault_of_reply(it, reply, "", &fault);
+        pith_item_fault(it, reply, "", &fault);
     }
     if (fault.err.status != PITH_OK) {
         pith_call_fail(call, &fault, it->id, it->id_len);
     }
     pith_arena_reset(&arena);
-    item_unref(it);
+    pith_item_unref(it);
     pith_call_unref(call);
 }
 
@@ -179,18 +66,16 @@ static pith_status compress_begin(pith_call *call, const uint8_t *data, size_t l
         return status;
     }
     const Pith__V1__CompressRequest *decoded = (const Pith__V1__CompressRequest *)message;
-    status = pith_request_read(decoded, "", service->text_bytes_max, arena, &request, &opts, fault);
+    pith_item *it;
+    status = pith_item_read(call, PITH_ENTRY_COMPRESS, NULL, decoded, "", arena, &request, &opts,
+                            &it, fault);
     if (status != PITH_OK) {
         return status;
     }
-    item *it = item_new(call, NULL, decoded);
-    if (it == NULL) {
-        return pith_fault_set(fault, PITH_NO_MEMORY, NULL, "no memory for a request");
-    }
     pith_call_set_state(call, it); /* before submit: the reply may free the call's last holder */
-    status = submit(service, it, &request, &opts, "", fault);
+    status = pith_item_submit(it, &request, &opts, "", fault);
     if (status != PITH_OK) {
-        item_unref(it); /* the engine's; on_free drops the other */
+        pith_item_unref(it); /* the engine's; on_free drops the other */
         pith_call_unref(call);
     }
     return status;
@@ -199,27 +84,29 @@ static pith_status compress_begin(pith_call *call, const uint8_t *data, size_t l
 static void compress_message(pith_call *call, const uint8_t *data, size_t len) {
     pith_arena arena;
     pith_fault fault = {0};
+    int64_t begin_ns = pith_clock_now(&pith_clock_system);
     pith_status status = compress_begin(call, data, len, &arena, &fault);
     if (status != PITH_OK) {
         const uint8_t *id = NULL;
         size_t id_len = 0;
-        (void)pith_wire_find(data, len, FIELD_ID, &id, &id_len);
+        (void)pith_wire_find(data, len, PITH_FIELD_ID, &id, &id_len);
+        pith_refusal_observe(call, PITH_ENTRY_COMPRESS, &fault, id, id_len, begin_ns);
         pith_call_fail(call, &fault, id, pith_utf8_valid((const char *)id, id_len));
     }
     pith_arena_reset(&arena);
 }
 
 static void compress_cancel(pith_call *call) {
-    const item *it = pith_call_state(call);
+    const pith_item *it = pith_call_state(call);
     if (it != NULL && it->job != NULL) {
         pith_job_cancel(it->job);
     }
 }
 
 static void compress_free(pith_call *call) {
-    item *it = pith_call_state(call);
+    pith_item *it = pith_call_state(call);
     if (it != NULL) {
-        item_unref(it);
+        pith_item_unref(it);
     }
 }
 
@@ -236,8 +123,10 @@ const pith_method pith_method_compress = {
 /* Mutex held. Items whose answer waits in the outbox count too: a peer that does not read its
  * answers is not read from either. */
 static bool window_full(const pith_compression *service, pith_call *call, const stream *s) {
-    return s->n_open + pith_call_unsent(call) >= service->stream_items_max ||
-           s->bytes_open >= service->stream_bytes_max;
+    size_t unsent_bytes;
+    size_t unsent = pith_call_unsent(call, &unsent_bytes);
+    return s->n_open + unsent >= service->stream_items_max ||
+           s->bytes_open + unsent_bytes >= service->stream_bytes_max;
 }
 
 /* Reads on when there is room again; ends the stream when nothing is open and nothing will come. */
@@ -252,7 +141,11 @@ static void stream_settle(pith_call *call) {
         s->paused = false;
         pith_call_resume(call);
     }
+    pith_usage usage = s->usage;
     (void)pthread_mutex_unlock(&s->mutex);
+    if (end || leave) {
+        pith_usage_send(&usage, call);
+    }
     if (end) {
         pith_call_finish(call);
     } else if (leave) {
@@ -273,7 +166,9 @@ static void stream_send_error(pith_call *call, const pith_fault *fault, const ui
     Pith__V1__StreamCompressResponse response = PITH__V1__STREAM_COMPRESS_RESPONSE__INIT;
     response.id = (ProtobufCBinaryData){.len = id_len, .data = (uint8_t *)(uintptr_t)id};
     response.result_case = PITH__V1__STREAM_COMPRESS_RESPONSE__RESULT_ERROR;
-    if (pith_rpc_error_build(fault, id, id_len, &arena, &response.error) == PITH_OK) {
+    const uint8_t *named = id_len > 0 ? id : (const uint8_t *)pith_call_request_id(call);
+    size_t named_len = id_len > 0 ? id_len : strlen(pith_call_request_id(call));
+    if (pith_rpc_error_build(fault, named, named_len, &arena, &response.error) == PITH_OK) {
         (void)pith_call_send(call, &response.base);
     } else {
         pith_call_fail(call, fault, id, id_len);
@@ -281,7 +176,7 @@ static void stream_send_error(pith_call *call, const pith_fault *fault, const ui
     pith_arena_reset(&arena);
 }
 
-static void stream_send_result(pith_call *call, const item *it, const pith_reply *reply) {
+static void stream_send_result(pith_call *call, const pith_item *it, const pith_reply *reply) {
     pith_fault fault = {0};
     pith_arena arena;
     pith_arena_init(&arena, pith_response_arena_bytes(reply));
@@ -297,7 +192,7 @@ static void stream_send_result(pith_call *call, const item *it, const pith_reply
             (void)pith_call_send(call, &response.base);
         }
     } else {
-        fault_of_reply(it, reply, "request.", &fault);
+        pith_item_fault(it, reply, "request.", &fault);
     }
     if (fault.err.status != PITH_OK) {
         stream_send_error(call, &fault, it->id, it->id_len);
@@ -307,7 +202,7 @@ static void stream_send_result(pith_call *call, const item *it, const pith_reply
 
 /* Takes the item off the list, after which its id may be used again, and drops the list's
  * reference. */
-static void stream_unlink(stream *s, item *it) {
+static void stream_unlink(stream *s, pith_item *it) {
     (void)pthread_mutex_lock(&s->mutex);
     if (it->prev != NULL) {
         it->prev->next = it->next;
@@ -318,33 +213,38 @@ static void stream_unlink(stream *s, item *it) {
         it->next->prev = it->prev;
     }
     (void)pthread_mutex_unlock(&s->mutex);
-    item_unref(it);
+    pith_item_unref(it);
 }
 
-static void stream_close_item(stream *s, size_t text_len) {
+static void stream_close_item(stream *s, size_t cost) {
     (void)pthread_mutex_lock(&s->mutex);
     s->n_open--;
-    s->bytes_open -= text_len;
+    s->bytes_open -= cost;
     (void)pthread_mutex_unlock(&s->mutex);
 }
 
 static void stream_reply(void *user, const pith_reply *reply) {
-    item *it = user;
+    pith_item *it = user;
     pith_call *call = it->call;
     /* Off the list before the answer is out: the peer may use the id again at once. */
-    stream_unlink(it->stream, it);
+    stream *s = it->owner;
+    stream_unlink(s, it);
+    pith_item_observe(it, reply);
+    (void)pthread_mutex_lock(&s->mutex);
+    pith_usage_add(&s->usage, reply);
+    (void)pthread_mutex_unlock(&s->mutex);
     stream_send_result(call, it, reply);
-    stream_close_item(it->stream, it->text_len);
+    stream_close_item(s, it->cost);
     stream_settle(call);
-    item_unref(it);
+    pith_item_unref(it);
     pith_call_unref(call);
 }
 
 /* Puts the item on the list unless its id is on it already. */
-static bool stream_link(stream *s, item *it) {
+static bool stream_link(stream *s, pith_item *it) {
     (void)pthread_mutex_lock(&s->mutex);
     bool taken = false;
-    for (const item *at = s->items; at != NULL && it->id_len > 0 && !taken; at = at->next) {
+    for (const pith_item *at = s->items; at != NULL && it->id_len > 0 && !taken; at = at->next) {
         taken = at->id_len == it->id_len && memcmp(at->id, it->id, it->id_len) == 0;
     }
     if (!taken) {
@@ -354,37 +254,32 @@ static bool stream_link(stream *s, item *it) {
         }
         s->items = it;
         s->n_open++;
-        s->bytes_open += it->text_len;
+        s->bytes_open += it->cost;
     }
     (void)pthread_mutex_unlock(&s->mutex);
     return !taken;
 }
 
-static pith_status stream_submit(pith_call *call, const Pith__V1__CompressRequest *message,
+static pith_status stream_submit(pith_call *call, pith_item *it,
                                  const pith_compress_request *request, pith_submit_opts *opts,
                                  pith_fault *fault) {
-    const pith_compression *service = pith_call_service(call);
-    stream *s = pith_call_state(call);
-    item *it = item_new(call, s, message);
-    if (it == NULL) {
-        return pith_fault_set(fault, PITH_NO_MEMORY, NULL, "no memory for a request");
-    }
+    stream *s = it->owner;
     if (!stream_link(s, it)) {
-        item_unref(it);
-        item_unref(it);
+        pith_item_unref(it);
+        pith_item_unref(it);
         pith_call_unref(call);
         return pith_fault_set(fault, PITH_INVALID, "request.id",
                               "an item with this id is still open");
     }
-    item_ref(it); /* this handler's: the reply may come before submit returns */
-    pith_status status = submit(service, it, request, opts, "request.", fault);
+    pith_item_ref(it); /* this handler's: the reply may come before submit returns */
+    pith_status status = pith_item_submit(it, request, opts, "request.", fault);
     if (status != PITH_OK) {
         stream_unlink(s, it);
-        stream_close_item(s, it->text_len);
-        item_unref(it); /* the engine's */
+        stream_close_item(s, it->cost);
+        pith_item_unref(it); /* the engine's */
         pith_call_unref(call);
     }
-    item_unref(it);
+    pith_item_unref(it);
     return status;
 }
 
@@ -405,9 +300,10 @@ static pith_status stream_begin(pith_call *call, const uint8_t *data, size_t len
     if (decoded == NULL) {
         return pith_fault_set(fault, PITH_INVALID, "request", "missing");
     }
-    status = pith_request_read(decoded, "request.", service->text_bytes_max, arena, &request, &opts,
-                               fault);
-    return status == PITH_OK ? stream_submit(call, decoded, &request, &opts, fault) : status;
+    pith_item *it;
+    status = pith_item_read(call, PITH_ENTRY_STREAM_COMPRESS, pith_call_state(call), decoded,
+                            "request.", arena, &request, &opts, &it, fault);
+    return status == PITH_OK ? stream_submit(call, it, &request, &opts, fault) : status;
 }
 
 static void stream_message(pith_call *call, const uint8_t *data, size_t len) {
@@ -418,15 +314,17 @@ static void stream_message(pith_call *call, const uint8_t *data, size_t len) {
     }
     pith_arena arena;
     pith_fault fault = {0};
+    int64_t begin_ns = pith_clock_now(&pith_clock_system);
     pith_status status = stream_begin(call, data, len, &arena, &fault);
     if (status != PITH_OK) {
         const uint8_t *inner = NULL;
         const uint8_t *id = NULL;
         size_t inner_len = 0;
         size_t id_len = 0;
-        if (pith_wire_find(data, len, FIELD_REQUEST, &inner, &inner_len)) {
-            (void)pith_wire_find(inner, inner_len, FIELD_ID, &id, &id_len);
+        if (pith_wire_find(data, len, PITH_FIELD_REQUEST, &inner, &inner_len)) {
+            (void)pith_wire_find(inner, inner_len, PITH_FIELD_ID, &id, &id_len);
         }
+        pith_refusal_observe(call, PITH_ENTRY_STREAM_COMPRESS, &fault, id, id_len, begin_ns);
         stream_send_error(call, &fault, id, pith_utf8_valid((const char *)id, id_len));
     }
     pith_arena_reset(&arena);
@@ -462,19 +360,19 @@ static void stream_cancel(pith_call *call) {
     }
     (void)pthread_mutex_lock(&s->mutex);
     size_t n = 0;
-    for (const item *at = s->items; at != NULL; at = at->next) {
+    for (const pith_item *at = s->items; at != NULL; at = at->next) {
         n++;
     }
-    item **open = malloc((n + 1) * sizeof *open);
+    pith_item **open = malloc((n + 1) * sizeof *open);
     n = 0;
-    for (item *at = s->items; open != NULL && at != NULL; at = at->next) {
-        item_ref(at);
+    for (pith_item *at = s->items; open != NULL && at != NULL; at = at->next) {
+        pith_item_ref(at);
         open[n++] = at;
     }
     (void)pthread_mutex_unlock(&s->mutex);
     for (size_t i = 0; i < n && open != NULL; i++) {
         pith_job_cancel(open[i]->job);
-        item_unref(open[i]);
+        pith_item_unref(open[i]);
     }
     free(open);
 }

@@ -13,9 +13,13 @@ enum { PITH_FAULT_FIELD_BYTES = 96 }; /* "request.keep[65535].start" and room to
 
 typedef struct pith_fault {
     pith_err err;
-    char field[PITH_FAULT_FIELD_BYTES];    /* path of proto names; "" when no field is to blame */
-    char resource[PITH_FAULT_FIELD_BYTES]; /* with PITH_NOT_FOUND: the name that was asked for */
+    char field[PITH_FAULT_FIELD_BYTES]; /* path of proto names; "" when no field is to blame */
+    /* With PITH_NOT_FOUND: the name that was asked for; with PITH_EXHAUSTED: whose quota it is, ""
+     * for the server's. */
+    char resource[PITH_FAULT_FIELD_BYTES];
     int64_t retry_after_ns; /* with PITH_EXHAUSTED and PITH_UNAVAILABLE; 0: unknown */
+    int64_t wait_ns;        /* the queue's estimated wait, where that is the reason; 0: none */
+    const char *reason;     /* ErrorInfo.reason, a constant; NULL: the status's own */
 } pith_fault;
 
 /* Fills `fault` with a status, a field (NULL: none) and a formatted text; returns the status. */

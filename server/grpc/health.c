@@ -32,7 +32,7 @@ typedef struct watch {
 struct pith_health {
     pthread_mutex_t mutex; /* guards everything below; taken before a call's own */
     watch *watches;
-    bool stalled;
+    pith_engine *engine; /* NULL: not ready */
     bool draining;
     bool ending;
 };
@@ -50,8 +50,11 @@ static serving_status status_of(const pith_health *h, target which) {
     if (which == TARGET_COUNT) {
         return STATUS(SERVICE_UNKNOWN);
     }
-    bool out = h->stalled || (h->draining && which != TARGET_LIVENESS);
-    return out ? STATUS(NOT_SERVING) : STATUS(SERVING);
+    pith_engine_state state =
+        h->engine == NULL ? PITH_ENGINE_SERVING : pith_engine_check(h->engine);
+    bool out = state == PITH_ENGINE_STALLED || state == PITH_ENGINE_FAULTED;
+    bool away = h->engine == NULL || h->draining;
+    return out || (away && which != TARGET_LIVENESS) ? STATUS(NOT_SERVING) : STATUS(SERVING);
 }
 
 static void fail(pith_call *call, pith_status status, const char *text) {
@@ -96,9 +99,15 @@ void pith_health_close(pith_health *h) {
     }
 }
 
-void pith_health_set_stalled(pith_health *h, bool stalled) {
+void pith_health_set_ready(pith_health *h, pith_engine *engine) {
     (void)pthread_mutex_lock(&h->mutex);
-    h->stalled = stalled;
+    h->engine = engine;
+    tell_all(h);
+    (void)pthread_mutex_unlock(&h->mutex);
+}
+
+void pith_health_look(pith_health *h) {
+    (void)pthread_mutex_lock(&h->mutex);
     tell_all(h);
     (void)pthread_mutex_unlock(&h->mutex);
 }
@@ -224,6 +233,7 @@ const pith_method pith_method_health_check = {
     .path = "/grpc.health.v1.Health/Check",
     .kind = PITH_CALL_UNARY,
     .always_served = true,
+    .needs_no_key = true,
     .on_message = check_message,
 };
 
@@ -231,6 +241,7 @@ const pith_method pith_method_health_list = {
     .path = "/grpc.health.v1.Health/List",
     .kind = PITH_CALL_UNARY,
     .always_served = true,
+    .needs_no_key = true,
     .on_message = list_message,
 };
 
@@ -238,6 +249,7 @@ const pith_method pith_method_health_watch = {
     .path = "/grpc.health.v1.Health/Watch",
     .kind = PITH_CALL_SERVER_STREAM,
     .always_served = true,
+    .needs_no_key = true,
     .on_message = watch_message,
     .on_free = watch_free,
 };

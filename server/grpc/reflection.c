@@ -175,13 +175,13 @@ static void on_message(pith_call *call, const uint8_t *data, size_t len) {
         pith_call_fail(call, &fault, NULL, 0);
     }
     pith_arena_reset(&arena);
-    if (pith_call_unsent(call) >= UNSENT_MAX) {
+    if (pith_call_unsent(call, NULL) >= UNSENT_MAX) {
         pith_call_pause(call);
     }
 }
 
 static void on_room(pith_call *call) {
-    if (pith_call_unsent(call) < UNSENT_MAX) {
+    if (pith_call_unsent(call, NULL) < UNSENT_MAX) {
         pith_call_resume(call);
     }
 }

@@ -3,6 +3,7 @@
 #include "google/rpc/error_details.pb-c.h"
 #include "runtime/base/utf8.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ static const row rows[PITH_STATUS_COUNT] = {
     [PITH_DEADLINE] = {PITH_RPC_DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", false, 0},
     [PITH_UNAVAILABLE] = {PITH_RPC_UNAVAILABLE, "DRAINING", false, 1000 * MS_NS},
     [PITH_INTERNAL] = {PITH_RPC_INTERNAL, "INTERNAL", true, 0},
+    [PITH_NO_KEY] = {PITH_RPC_UNAUTHENTICATED, "NO_KEY", false, 0},
 };
 
 static const row *row_of(pith_status status) {
@@ -44,6 +46,10 @@ static const row *row_of(pith_status status) {
 
 pith_rpc_code pith_rpc_code_of(pith_status status) {
     return row_of(status)->code;
+}
+
+const char *pith_rpc_reason(pith_status status) {
+    return row_of(status)->reason;
 }
 
 bool pith_rpc_is_private(pith_status status) {
@@ -110,10 +116,20 @@ static void add_detail(builder *b, const char *type_url, const ProtobufCMessage 
     b->items[b->n++] = any;
 }
 
-static void add_error_info(builder *b, const row *r) {
+static void add_error_info(builder *b, const row *r, const pith_fault *fault) {
     Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
-    info.reason = (char *)(uintptr_t)r->reason;
+    info.reason = (char *)(uintptr_t)(fault->reason != NULL ? fault->reason : r->reason);
     info.domain = (char *)(uintptr_t)ERROR_DOMAIN;
+    char eta[24];
+    Google__Rpc__ErrorInfo__MetadataEntry entry = GOOGLE__RPC__ERROR_INFO__METADATA_ENTRY__INIT;
+    Google__Rpc__ErrorInfo__MetadataEntry *entries[] = {&entry};
+    if (fault->wait_ns > 0) {
+        (void)snprintf(eta, sizeof eta, "%" PRId64, fault->wait_ns / MS_NS);
+        entry.key = (char *)(uintptr_t) "eta_ms";
+        entry.value = eta;
+        info.n_metadata = 1;
+        info.metadata = entries;
+    }
     add_detail(b, TYPE_URL "google.rpc.ErrorInfo", &info.base);
 }
 
@@ -138,10 +154,14 @@ static void add_retry(builder *b, int64_t retry_ns) {
     add_detail(b, TYPE_URL "google.rpc.RetryInfo", &retry.base);
 }
 
-static void add_quota_failure(builder *b, char *text) {
+static void add_quota_failure(builder *b, const pith_fault *fault, char *text) {
+    char subject[sizeof "server" + PITH_FAULT_FIELD_BYTES];
+    bool keyed = fault->reason != NULL && fault->resource[0] != '\0';
+    (void)snprintf(subject, sizeof subject, "%s%s", keyed ? "key:" : "server",
+                   keyed ? fault->resource : "");
     Google__Rpc__QuotaFailure__Violation violation = GOOGLE__RPC__QUOTA_FAILURE__VIOLATION__INIT;
     Google__Rpc__QuotaFailure__Violation *violations[] = {&violation};
-    violation.subject = (char *)(uintptr_t) "server";
+    violation.subject = subject;
     violation.description = text;
     Google__Rpc__QuotaFailure quota = GOOGLE__RPC__QUOTA_FAILURE__INIT;
     quota.n_violations = 1;
@@ -204,12 +224,12 @@ pith_status pith_rpc_error_build(const pith_fault *fault, const uint8_t *id, siz
         return PITH_EXHAUSTED;
     }
     copy.err.text[pith_utf8_valid(copy.err.text, strlen(copy.err.text))] = '\0';
-    add_error_info(&b, r);
+    add_error_info(&b, r, fault);
     if (r->code == PITH_RPC_INVALID_ARGUMENT && copy.field[0] != '\0') {
         add_bad_request(&b, copy.field, copy.err.text);
     }
     if (r->code == PITH_RPC_RESOURCE_EXHAUSTED) {
-        add_quota_failure(&b, text);
+        add_quota_failure(&b, fault, text);
     }
     if (r->code == PITH_RPC_NOT_FOUND) {
         add_resource(&b, copy.field, copy.resource, copy.err.text);

@@ -1,9 +1,10 @@
 /* pith_status <-> gRPC status: one table, and the google.rpc.Status that explains it.
  *
- * Every error carries ErrorInfo{reason, domain "pith.v1"}; INVALID_ARGUMENT adds BadRequest with
- * the field, RESOURCE_EXHAUSTED QuotaFailure and RetryInfo, UNAVAILABLE RetryInfo, NOT_FOUND
- * ResourceInfo; RequestInfo when the request had an id. The text of internal errors stays in our
- * log: paths and addresses are not for peers. Pure functions, any thread. */
+ * Every error carries ErrorInfo{reason, domain "pith.v1"}, with metadata "eta_ms" where the queue
+ * is the reason; INVALID_ARGUMENT adds BadRequest with the field, RESOURCE_EXHAUSTED QuotaFailure
+ * and RetryInfo, UNAVAILABLE RetryInfo, NOT_FOUND ResourceInfo; RequestInfo has the request's id.
+ * The text of internal errors stays in our log: paths and addresses are not for peers. Pure
+ * functions, any thread. */
 #ifndef PITH_SERVER_GRPC_RPC_ERROR_H
 #define PITH_SERVER_GRPC_RPC_ERROR_H
 
@@ -26,7 +27,8 @@ typedef enum pith_rpc_code {
     PITH_RPC_RESOURCE_EXHAUSTED = 8,
     PITH_RPC_UNIMPLEMENTED = 12,
     PITH_RPC_INTERNAL = 13,
-    PITH_RPC_UNAVAILABLE = 14
+    PITH_RPC_UNAVAILABLE = 14,
+    PITH_RPC_UNAUTHENTICATED = 16
 } pith_rpc_code;
 
 enum {
@@ -43,6 +45,9 @@ pith_status pith_rpc_code_to_status(int code);
 
 /* "INVALID_ARGUMENT" and so on; never NULL. */
 const char *pith_rpc_code_name(int code);
+
+/* "QUEUE_FULL" and so on: the reason of a status's ErrorInfo; never NULL. */
+const char *pith_rpc_reason(pith_status status);
 
 /* Delay to advise in nanoseconds, 0 when a retry would not help. */
 int64_t pith_rpc_retry_ns(const pith_fault *fault);

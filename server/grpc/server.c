@@ -2,9 +2,11 @@
 
 #include "server/grpc/compression.h"
 #include "server/grpc/health.h"
+#include "server/grpc/oip.h"
 #include "server/grpc/reflection.h"
 #include "server/grpc/transport.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
@@ -13,12 +15,17 @@ enum {
     CONNECTIONS_DEFAULT = 1024,
     CALLS_DEFAULT = 16384,
     STREAMS_PER_CONNECTION = 1024, /* ghz and Go clients open one stream per call in flight */
-    STREAM_ITEMS_DEFAULT = 64
+    STREAM_ITEMS_DEFAULT = 64,
+    /* A probe asks for a name. A kubelet and a few operators are all who ask. */
+    PROBE_BYTES_MAX = 4096,
+    PROBE_CONNECTIONS = 64,
+    PROBE_STREAMS = 16,
+    PROBE_QUOTA_BYTES = 4 << 20
 };
 
-#define MS_NS                INT64_C(1000000)
-#define STALL_DEFAULT_NS     (30000 * MS_NS)
-#define LAME_DUCK_DEFAULT_NS (500 * MS_NS)
+#define MS_NS                 INT64_C(1000000)
+#define LAME_DUCK_DEFAULT_NS  (500 * MS_NS)
+#define SEND_STALL_DEFAULT_NS (60000 * MS_NS)
 
 /* The core's receive buffers. Two texts of the greatest size on each of 32 connections; a smaller
  * quota fails calls that would have succeeded a moment later. */
@@ -32,15 +39,9 @@ static const char *const service_names[] = {
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "inference.GRPCInferenceService",
     "pith.v1.CompressionService",
 };
-
-/* Watches the engine's pulse, on the poller thread. */
-typedef struct pulse {
-    int64_t heartbeat_ns; /* last value seen */
-    int64_t changed_ns;   /* when it was seen to change, or the engine had nothing to do */
-    bool stalled;
-} pulse;
 
 struct pith_grpc_server {
     pith_grpc_opts opts;
@@ -48,25 +49,36 @@ struct pith_grpc_server {
     pith_health *health;
     pith_reflection *reflection;
     pith_transport *transport;
-    pulse pulse;
+    pith_transport *probes; /* the plain-text port of health alone, or NULL */
+    atomic_bool ready;
 };
 
-/* An engine that has jobs must beat. An idle one may rest. */
+/* Who watches health is told of the engine's state. */
 static void on_tick(void *arg) {
-    pith_grpc_server *server = arg;
-    pulse *p = &server->pulse;
-    pith_engine_stats stats;
-    pith_engine_read_stats(server->opts.engine, &stats);
-    int64_t now = pith_clock_now(&pith_clock_system);
-    if (stats.in_flight == 0 || stats.heartbeat_ns != p->heartbeat_ns) {
-        p->heartbeat_ns = stats.heartbeat_ns;
-        p->changed_ns = now;
+    const pith_grpc_server *server = arg;
+    pith_health_look(server->health);
+}
+
+/* Before a call's message is read: does it show a key, and is there an engine? */
+static pith_status admit(void *arg, pith_call *call, pith_fault *fault) {
+    const pith_grpc_server *server = arg;
+    if (server->opts.keys != NULL) {
+        size_t len;
+        const char *header = pith_call_header(call, "authorization", &len);
+        int key = pith_keys_find(server->opts.keys, header, len);
+        if (key == PITH_KEY_NONE) {
+            return pith_fault_set(
+                fault, PITH_NO_KEY, NULL,
+                "expected \"authorization: Bearer KEY\" with a key that is known");
+        }
+        pith_call_set_key(call, key);
     }
-    bool stalled = now - p->changed_ns > server->opts.stall_ns;
-    if (stalled != p->stalled) {
-        p->stalled = stalled;
-        pith_health_set_stalled(server->health, stalled);
+    if (!atomic_load_explicit(&server->ready, memory_order_acquire)) {
+        (void)pith_fault_set(fault, PITH_UNAVAILABLE, NULL, "the model is being loaded");
+        fault->reason = "LOADING";
+        return PITH_UNAVAILABLE;
     }
+    return PITH_OK;
 }
 
 static void set_defaults(pith_grpc_opts *o) {
@@ -75,14 +87,21 @@ static void set_defaults(pith_grpc_opts *o) {
     o->calls_max = o->calls_max == 0 ? CALLS_DEFAULT : o->calls_max;
     o->stream_items_max = o->stream_items_max == 0 ? STREAM_ITEMS_DEFAULT : o->stream_items_max;
     o->lame_duck_ns = o->lame_duck_ns == 0 ? LAME_DUCK_DEFAULT_NS : o->lame_duck_ns;
-    o->stall_ns = o->stall_ns == 0 ? STALL_DEFAULT_NS : o->stall_ns;
+    o->send_stall_ns = o->send_stall_ns == 0 ? SEND_STALL_DEFAULT_NS : o->send_stall_ns;
 }
 
 static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
     const pith_grpc_opts *o = &server->opts;
     const pith_method_entry methods[] = {
         {&pith_method_compress, &server->compression},
+        {&pith_method_batch_compress, &server->compression},
         {&pith_method_stream_compress, &server->compression},
+        {&pith_method_server_live, &server->compression},
+        {&pith_method_server_ready, &server->compression},
+        {&pith_method_model_ready, &server->compression},
+        {&pith_method_server_metadata, &server->compression},
+        {&pith_method_model_metadata, &server->compression},
+        {&pith_method_model_infer, &server->compression},
         {&pith_method_health_check, server->health},
         {&pith_method_health_list, server->health},
         {&pith_method_health_watch, server->health},
@@ -98,10 +117,34 @@ static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
         .calls_max = o->calls_max,
         .streams_max = STREAMS_PER_CONNECTION,
         .quota_bytes = QUOTA_BYTES,
+        .send_stall_ns = o->send_stall_ns,
+        .admit = admit,
+        .admit_arg = server,
         .on_tick = on_tick,
         .tick_arg = server,
     };
     return pith_transport_open(&server->transport, &transport, err);
+}
+
+/* Its own transport: what keeps the other's threads busy does not keep a probe waiting. */
+static pith_status open_probes(pith_grpc_server *server, pith_err *err) {
+    const pith_method_entry methods[] = {
+        {&pith_method_health_check, server->health},
+        {&pith_method_health_list, server->health},
+        {&pith_method_health_watch, server->health},
+    };
+    const pith_transport_opts probes = {
+        .listen = server->opts.health_listen,
+        .methods = methods,
+        .n_methods = sizeof methods / sizeof methods[0],
+        .message_bytes_max = PROBE_BYTES_MAX,
+        .connections_max = PROBE_CONNECTIONS,
+        .calls_max = PROBE_CONNECTIONS,
+        .streams_max = PROBE_STREAMS,
+        .quota_bytes = PROBE_QUOTA_BYTES,
+        .send_stall_ns = server->opts.send_stall_ns,
+    };
+    return pith_transport_open(&server->probes, &probes, err);
 }
 
 pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opts *opts,
@@ -115,12 +158,13 @@ pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opt
     set_defaults(&made->opts);
     made->compression = (pith_compression){
         .engine = opts->engine,
+        .observe = opts->observe,
+        .keys = opts->keys,
         .text_bytes_max = made->opts.text_bytes_max,
         .stream_items_max = made->opts.stream_items_max,
-        .stream_bytes_max = 2 * made->opts.text_bytes_max,
+        .stream_bytes_max = 4 * made->opts.text_bytes_max,
         .fold_repeats = made->opts.fold_repeats,
     };
-    made->pulse.changed_ns = pith_clock_now(&pith_clock_system);
     pith_status status = pith_health_open(&made->health, err);
     if (status == PITH_OK) {
         status = pith_reflection_open(&made->reflection, pith_descriptor_set,
@@ -129,6 +173,9 @@ pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opt
     }
     if (status == PITH_OK) {
         status = open_transport(made, err);
+    }
+    if (status == PITH_OK && opts->health_listen != NULL) {
+        status = open_probes(made, err);
     }
     if (status != PITH_OK) {
         pith_grpc_server_close(made);
@@ -139,7 +186,27 @@ pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opt
 }
 
 pith_status pith_grpc_server_start(pith_grpc_server *server, pith_err *err) {
-    return pith_transport_start(server->transport, err);
+    if (server->opts.engine != NULL) {
+        pith_grpc_server_set_ready(server, server->opts.engine, server->opts.observe);
+    }
+    pith_status status = PITH_OK;
+    if (server->probes != NULL) {
+        status = pith_transport_start(server->probes, err);
+    }
+    return status == PITH_OK ? pith_transport_start(server->transport, err) : status;
+}
+
+void pith_grpc_server_set_ready(pith_grpc_server *server, pith_engine *engine,
+                                pith_observe *observe) {
+    server->compression.engine = engine;
+    server->compression.observe = observe;
+    atomic_store_explicit(&server->ready, true,
+                          memory_order_release); /* orders the two before it */
+    pith_health_set_ready(server->health, engine);
+}
+
+const char *pith_grpc_server_health_address(const pith_grpc_server *server) {
+    return server->probes == NULL ? NULL : pith_transport_address(server->probes);
 }
 
 uint16_t pith_grpc_server_port(const pith_grpc_server *server) {
@@ -159,6 +226,8 @@ void pith_grpc_server_read_stats(pith_grpc_server *server, pith_grpc_stats *stat
         .calls_open = t.open,
         .calls_cancelled = t.cancelled,
         .calls_refused = t.refused,
+        .calls_stalled = t.stalled,
+        .streams = t.streams,
         .connections = t.connections,
         .connections_refused = t.connections_refused,
         .connections_cut = t.connections_cut,
@@ -166,10 +235,15 @@ void pith_grpc_server_read_stats(pith_grpc_server *server, pith_grpc_stats *stat
 }
 
 size_t pith_grpc_server_drain(pith_grpc_server *server, uint32_t grace_ms) {
+    atomic_store(&server->compression.leaving, true);
     pith_health_set_draining(server->health);
     pith_transport_linger(server->transport, server->opts.lame_duck_ns);
     pith_health_end_watches(server->health);
-    return pith_transport_drain(server->transport, grace_ms * MS_NS);
+    size_t cut = pith_transport_drain(server->transport, grace_ms * MS_NS);
+    if (server->probes != NULL) { /* last: until here a probe is told that the process lives */
+        (void)pith_transport_drain(server->probes, 0);
+    }
+    return cut;
 }
 
 void pith_grpc_server_hurry(pith_grpc_server *server) {
@@ -184,6 +258,7 @@ void pith_grpc_server_close(pith_grpc_server *server) {
         pith_health_set_draining(server->health);
         pith_health_end_watches(server->health);
         pith_transport_close(server->transport);
+        pith_transport_close(server->probes);
     }
     pith_reflection_close(server->reflection);
     pith_health_close(server->health);

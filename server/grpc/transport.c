@@ -17,6 +17,7 @@ enum {
      * each arrival posts a new one first: this covers the calls between two turns of the poller. */
     ARMED = 64,
     TICK_MS = 200,
+    SWEEP_MS = 1000,   /* between two looks for calls whose peer does not read */
     STAY_MS_MAX = 600, /* in the core, where TICK_MS is the longest wait that is asked for */
     /* With no call open for this long a drain waits only for connections in their handshake. */
     QUIET_MS = 500,
@@ -78,10 +79,47 @@ void pith_transport_unlink(pith_call *call) {
     (void)pthread_mutex_unlock(&t->mutex);
 }
 
+static size_t count_calls(const pith_transport *t) {
+    size_t n = 0;
+    for (const pith_call *call = t->calls; call != NULL; call = call->next) {
+        n++;
+    }
+    return n;
+}
+
+/* Does something with every open call, without the lock. */
+static void each_call(pith_transport *t, void (*act)(pith_call *call)) {
+    (void)pthread_mutex_lock(&t->mutex);
+    pith_call **open = malloc((count_calls(t) + 1) * sizeof(pith_call *));
+    size_t n_open = 0;
+    for (pith_call *call = t->calls; open != NULL && call != NULL; call = call->next) {
+        if (pith_call_try_ref(call)) {
+            open[n_open++] = call;
+        }
+    }
+    (void)pthread_mutex_unlock(&t->mutex);
+    for (size_t i = 0; i < n_open; i++) {
+        act(open[i]);
+        pith_call_unref(open[i]);
+    }
+    free(open);
+}
+
+/* A slow reader costs the core's buffers and what waits in its outbox, for a time. */
+static void abort_stalled(pith_call *call) {
+    int64_t since = atomic_load_explicit(&call->sending_since_ns, memory_order_relaxed);
+    int64_t now = pith_clock_now(&pith_clock_system);
+    if (since != 0 && now - since > call->transport->opts.send_stall_ns) {
+        (void)atomic_fetch_add(&call->transport->counters.stalled, 1);
+        pith_call_abort(call, "the peer does not take its answer");
+    }
+}
+
 static void *poll_loop(void *arg) {
     pith_poller *poller = arg;
     pith_transport *t = poller->transport;
     int64_t ticked = pith_clock_now(&pith_clock_system);
+    int64_t swept = ticked;
     for (;;) {
         gpr_timespec until =
             gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
@@ -101,6 +139,10 @@ static void *poll_loop(void *arg) {
         if (due && poller->ticks && t->opts.on_tick != NULL && !atomic_load(&t->draining)) {
             ticked = now;
             t->opts.on_tick(t->opts.tick_arg);
+        }
+        if (poller->ticks && now - swept >= SWEEP_MS * MS_NS) {
+            swept = now;
+            each_call(t, abort_stalled);
         }
     }
 }
@@ -237,7 +279,9 @@ void pith_transport_read_stats(pith_transport *t, pith_transport_stats *stats) {
         .calls_ended = ended,
         .cancelled = atomic_load(&t->counters.cancelled),
         .refused = atomic_load(&t->counters.refused),
+        .stalled = atomic_load(&t->counters.stalled),
         .open = calls - ended,
+        .streams = accept.streams,
         .connections = accept.open,
         .connections_refused = accept.refused,
         .connections_cut = accept.cut,
@@ -269,37 +313,10 @@ void pith_transport_linger(pith_transport *t, int64_t wait_ns) {
     (void)pthread_mutex_unlock(&t->mutex);
 }
 
-/* Calls on_drain of every open call, without the lock. */
-static void drain_calls(pith_transport *t) {
-    (void)pthread_mutex_lock(&t->mutex);
-    size_t n = 0;
-    for (pith_call *call = t->calls; call != NULL; call = call->next) {
-        n++;
+static void drain_call(pith_call *call) {
+    if (call->entry->method->on_drain != NULL) {
+        call->entry->method->on_drain(call);
     }
-    pith_call **open = malloc((n == 0 ? 1 : n) * sizeof(pith_call *));
-    size_t n_open = 0;
-    for (pith_call *call = t->calls; open != NULL && call != NULL; call = call->next) {
-        if (pith_call_try_ref(call)) {
-            open[n_open++] = call;
-        }
-    }
-    (void)pthread_mutex_unlock(&t->mutex);
-    for (size_t i = 0; i < n_open; i++) {
-        const pith_method *method = open[i]->entry->method;
-        if (method->on_drain != NULL) {
-            method->on_drain(open[i]);
-        }
-        pith_call_unref(open[i]);
-    }
-    free(open);
-}
-
-static size_t count_calls(const pith_transport *t) {
-    size_t n = 0;
-    for (const pith_call *call = t->calls; call != NULL; call = call->next) {
-        n++;
-    }
-    return n;
 }
 
 /* True when the core is down before the grace is over. */
@@ -326,7 +343,7 @@ size_t pith_transport_drain(pith_transport *t, int64_t grace_ns) {
     pith_accept_stop(t->accept);
     PITH_TSAN_RELEASE(&t->shutdown_tag);
     grpc_server_shutdown_and_notify(t->server, t->pollers[0].queue, &t->shutdown_tag);
-    drain_calls(t);
+    each_call(t, drain_call);
     if (wait_down(t, grace_ns)) {
         return 0;
     }

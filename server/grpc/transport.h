@@ -32,9 +32,14 @@ typedef struct pith_transport_opts {
     size_t n_methods;
     size_t message_bytes_max; /* of a received message, framing apart */
     uint32_t connections_max;
-    uint32_t calls_max;         /* open calls of methods that are not always_served */
-    uint32_t streams_max;       /* concurrent calls of one connection */
-    size_t quota_bytes;         /* the core's own buffers */
+    uint32_t calls_max;    /* open calls of methods that are not always_served */
+    uint32_t streams_max;  /* concurrent calls of one connection */
+    size_t quota_bytes;    /* the core's own buffers */
+    int64_t send_stall_ns; /* a peer that takes nothing of an answer for so long loses its call */
+    /* Looks at a call's headers before its message is read; anything but PITH_OK refuses it with
+     * `fault`. A poller thread; NULL: every call is welcome. Not asked of needs_no_key methods. */
+    pith_status (*admit)(void *arg, pith_call *call, pith_fault *fault);
+    void *admit_arg;
     void (*on_tick)(void *arg); /* a poller thread, twice a second until a drain; may be NULL */
     void *tick_arg;
 } pith_transport_opts;
@@ -44,7 +49,9 @@ typedef struct pith_transport_stats {
     uint64_t calls_ended; /* calls == calls_ended + open */
     uint64_t cancelled;   /* before their answer was out */
     uint64_t refused;     /* over calls_max, or draining */
+    uint64_t stalled;     /* aborted: their peers did not take the answer */
     uint64_t open;
+    uint64_t streams;             /* opened by peers; those beyond `calls` never were accepted */
     uint64_t connections;         /* open now */
     uint64_t connections_refused; /* over connections_max, no file descriptor, no HTTP/2 preface */
     uint64_t connections_cut;     /* abandoned too many calls */

@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { PITH_CALL_ID_BYTES = 129 }; /* 128 and a NUL */
+
 /* What the completion queue hands back. */
 typedef struct pith_tag {
     void (*fire)(struct pith_tag *tag, bool ok);
@@ -21,6 +23,7 @@ typedef struct pith_counters {
     atomic_uint_fast64_t calls_ended;
     atomic_uint_fast64_t cancelled;
     atomic_uint_fast64_t refused;
+    atomic_uint_fast64_t stalled;
     atomic_int_fast64_t counted; /* live calls of methods that are not always_served */
 } pith_counters;
 
@@ -80,14 +83,19 @@ struct pith_call {
     int64_t arrived_ns;
     int64_t deadline_ns;
     void *state;
+    int key; /* of pith_call_key */
+    char request_id[PITH_CALL_ID_BYTES];
     bool counted;   /* in counters.counted */
     bool delivered; /* poller thread: a message has come */
     atomic_bool dead;
+    atomic_int_fast64_t sending_since_ns; /* 0: nothing is on its way */
 
     pthread_mutex_t mutex; /* guards everything below; serialises batches of one direction */
     struct pith_outgoing *outbox;
     struct pith_outgoing **outbox_tail;
     size_t n_outbox;
+    size_t unsent_bytes;  /* of the outbox and of what is on its way */
+    size_t sending_bytes; /* of what is on its way */
     bool sending;
     bool headers_sent;
     bool finishing;
@@ -98,7 +106,8 @@ struct pith_call {
     bool half_closed;
     int code;
     grpc_slice text;
-    grpc_metadata trailers[2];
+    grpc_metadata header;                               /* x-request-id */
+    grpc_metadata trailers[PITH_CALL_TRAILERS_MAX + 2]; /* and status details, retry delay */
     size_t n_trailers;
 };
 

@@ -241,48 +241,57 @@ pith_status pith_wire_decode(const ProtobufCMessageDescriptor *type, const uint8
     return PITH_OK;
 }
 
+pith_wire_step pith_wire_next(const uint8_t **at, const uint8_t *end, pith_wire_field *field) {
+    if (*at == end) {
+        return PITH_WIRE_END;
+    }
+    uint64_t tag;
+    uint64_t value;
+    if (!read_varint(at, end, &tag) || tag >> 3 == 0 || tag >> 3 > INT32_MAX) {
+        return PITH_WIRE_MALFORMED;
+    }
+    *field = (pith_wire_field){.number = (uint32_t)(tag >> 3)};
+    uint64_t skip = 0;
+    switch (tag & 7) {
+    case WIRE_VARINT:
+        return read_varint(at, end, &value) ? PITH_WIRE_FIELD : PITH_WIRE_MALFORMED;
+    case WIRE_FIXED64:
+        skip = 8;
+        break;
+    case WIRE_FIXED32:
+        skip = 4;
+        break;
+    case WIRE_BYTES:
+        if (!read_varint(at, end, &skip)) {
+            return PITH_WIRE_MALFORMED;
+        }
+        field->data = *at;
+        field->len = skip;
+        break;
+    default:
+        return PITH_WIRE_MALFORMED;
+    }
+    if (skip > (uint64_t)(end - *at)) {
+        return PITH_WIRE_MALFORMED;
+    }
+    *at += skip;
+    return PITH_WIRE_FIELD;
+}
+
 bool pith_wire_find(const uint8_t *data, size_t len, uint32_t number, const uint8_t **found,
                     size_t *found_len) {
-    const uint8_t *at = data;
     const uint8_t *end = data + len;
+    pith_wire_field field;
     bool hit = false;
-    for (size_t n = 0; at < end && n < PITH_WIRE_ELEMENTS_MAX; n++) {
-        uint64_t tag;
-        uint64_t value;
-        if (!read_varint(&at, end, &tag)) {
+    for (size_t n = 0; n < PITH_WIRE_ELEMENTS_MAX; n++) {
+        if (pith_wire_next(&data, end, &field) != PITH_WIRE_FIELD) {
             return hit;
         }
-        size_t skip = 0;
-        switch (tag & 7) {
-        case WIRE_VARINT:
-            if (!read_varint(&at, end, &value)) {
-                return hit;
-            }
-            break;
-        case WIRE_FIXED64:
-            skip = 8;
-            break;
-        case WIRE_FIXED32:
-            skip = 4;
-            break;
-        case WIRE_BYTES:
-            if (!read_varint(&at, end, &value) || value > (uint64_t)(end - at)) {
-                return hit;
-            }
-            skip = value;
-            break;
-        default:
-            return hit;
-        }
-        if (skip > (size_t)(end - at)) {
-            return hit;
-        }
-        if ((tag & 7) == WIRE_BYTES && tag >> 3 == number) {
-            *found = at;
-            *found_len = skip;
+        if (field.data != NULL && field.number == number) {
+            *found = field.data;
+            *found_len = field.len;
             hit = true;
         }
-        at += skip;
     }
     return hit;
 }

@@ -48,6 +48,18 @@ PITH_MUST_USE pith_status pith_wire_decode(const ProtobufCMessageDescriptor *typ
                                            const pith_wire_opts *opts, pith_arena *arena,
                                            ProtobufCMessage **message, pith_fault *fault);
 
+/* One field of a message, as it lies on the wire. */
+typedef struct pith_wire_field {
+    uint32_t number;
+    const uint8_t *data; /* of a length-delimited field [len]; NULL: of another kind */
+    size_t len;
+} pith_wire_field;
+
+typedef enum pith_wire_step { PITH_WIRE_FIELD, PITH_WIRE_END, PITH_WIRE_MALFORMED } pith_wire_step;
+
+/* The next field of *at..end, which is moved behind it. Groups are malformed. */
+pith_wire_step pith_wire_next(const uint8_t **at, const uint8_t *end, pith_wire_field *field);
+
 /* Finds the last length-delimited field `number` of the message data[0, len). False when there is
  * none or the bytes before it are malformed: for the id of a request that failed its check. */
 bool pith_wire_find(const uint8_t *data, size_t len, uint32_t number, const uint8_t **found,

@@ -15,13 +15,22 @@ for script in tests/e2e/*_test.py; do
 done
 
 log=$(mktemp)
-"$bin/pithd" --listen 127.0.0.1:0 2>"$log" &
+"$bin/pithd" --listen 127.0.0.1:0 --http 127.0.0.1:0 2>"$log" &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -f "$log"' EXIT
 for _ in $(seq 100); do
-    addr=$(sed -n 's/.*listening on \([^ ]*\).*/\1/p' "$log")
+    addr=$(sed -n 's/.*listening on \([^ ,]*\).*/\1/p' "$log")
     [ -n "$addr" ] && break
     sleep 0.1
 done
 PATH=$PWD/build/tools/bin:$PATH tests/e2e/clients.sh "$addr" || failed=1
+
+# Clients from PyPI (deploy/bootstrap.sh --clients); without them these are skipped by name.
+clients=${PITH_CLIENTS_PYTHON:-build/tools/clients/bin/python}
+if [ -x "$clients" ]; then
+    "$clients" tests/e2e/oip_test.py --pithd "$bin/pithd" --protoset "$bin/gen/pith.protoset" || failed=1
+else
+    clients=$python
+fi
+"$clients" tests/e2e/headroom_check.py --http "$(sed -n 's/.*http on \([^ ,]*\).*/\1/p' "$log")" || failed=1
 exit $failed

@@ -110,6 +110,38 @@ def flow_control(script):
     call.cancel()
 
 
+def slow_readers(script):
+    """A peer that does not read its answers costs what one stream may hold, and then its stream."""
+    if not script.args.fake:
+        return
+    server = script.start("--send-stall-ms", "1500", "--max-text-bytes", "1000000")
+    slow = [script.channel(own=True, addr=server.addr) for _ in range(5)]
+    wordy = lambda: (script.item(text="wordy " * 100000, explain=True) for _ in range(500))
+    calls = [script.stream(channel)(wordy(), timeout=60) for channel in slow]
+    other = script.compress(script.channel(own=True, addr=server.addr))
+    before, slowest, end = server.rss_mib(), 0, time.monotonic() + (9 if server.is_sanitized() else 4)
+    peak = before
+    while time.monotonic() < end:
+        began = time.monotonic()
+        other(script.request(text="a quick 1"), timeout=20)
+        slowest = max(slowest, time.monotonic() - began)
+        peak = max(peak, server.rss_mib())
+        time.sleep(0.1)
+    # Of 5 streams that ask for 1.3 GB of answers each: 4 MB, a text and its answer that are over, the
+    # buffers of both ends and the engine's copies.
+    script.check("slow_readers_cost_a_bounded_memory", peak - before < (600 if server.is_sanitized() else 200),
+                 (before, peak))
+    script.check("others_are_served_beside_slow_readers", slowest < (5 if server.is_sanitized() else 1), slowest)
+    codes = []
+    for call in calls:
+        code, text, _, _ = script.failure(lambda: list(call))
+        codes.append((code, text))
+    script.check("a_slow_reader_loses_its_stream", {c for c, _ in codes} == {"RESOURCE_EXHAUSTED"}, codes[:2])
+    for channel in slow:
+        channel.close()
+    server.stop()
+
+
 def cancel(script):
     if not script.args.fake:
         return
@@ -138,4 +170,4 @@ def cancel(script):
 if __name__ == "__main__":
     script = Script(__doc__)
     sys.exit(script.run(every_item_is_answered, errors_stay_with_their_item, completion_order_and_ids,
-                        flow_control, cancel))
+                        flow_control, slow_readers, cancel))

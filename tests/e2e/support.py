@@ -46,7 +46,7 @@ class Messages:
             protoset = os.path.join(tempfile.mkdtemp(), "pith.protoset")
             protos = ["pith/v1/compression.proto", "google/rpc/error_details.proto",
                       "grpc/health/v1/health.proto", "grpc/reflection/v1/reflection.proto",
-                      "grpc/reflection/v1alpha/reflection.proto"]
+                      "grpc/reflection/v1alpha/reflection.proto", "inference/open_inference.proto"]
             subprocess.run(["protoc", "-I", os.path.join(ROOT, "proto"), "--include_imports",
                             f"--descriptor_set_out={protoset}", *protos], check=True)
         files = descriptor_pb2.FileDescriptorSet()
@@ -84,11 +84,14 @@ class Server:
                                         preexec_fn=before)
         self.lines = []
         self.addr = None
+        self.http = None
         for line in self.process.stderr:
             self.lines.append(line)
-            found = re.search(r"listening on (\S+:\d+)", line)
+            found = re.search(r"listening on ([^\s,]+:\d+)(?:.*http on ([^\s,\"]+:\d+))?", line)
             if found:
-                self.addr = found.group(1)
+                self.addr, self.http = found.group(1), found.group(2)
+                health = re.search(r"health on ([^\s,\"]+:\d+)", line)
+                self.health = health.group(1) if health else None
                 break
         if self.addr is None:
             raise RuntimeError("the server did not start: " + "".join(self.lines))

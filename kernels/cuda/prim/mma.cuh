@@ -40,6 +40,12 @@ PTX_FN void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t
     emu::mma_m16n8k16(d, a, b, emu::HALF_F16, site);
 }
 
+/* x between -limit and limit; a NaN stays a NaN. */
+PTX_FN float clamp_nan(float x, float limit) {
+    x = x > limit ? limit : x;
+    return x < -limit ? -limit : x;
+}
+
 /* 2^x; on the device to 2^-22 relative, subnormal results are zero (PTX ISA, ex2.approx.ftz). */
 PTX_FN float exp2_approx(float x) {
     return std::exp2(x);
@@ -96,6 +102,13 @@ PTX_FN void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t
                  "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+PTX_FN float clamp_nan(float x, float limit) {
+    float below, y;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(below) : "f"(x), "f"(limit));
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(below), "f"(-limit));
+    return y;
 }
 
 PTX_FN float exp2_approx(float x) {

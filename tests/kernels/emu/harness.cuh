@@ -165,6 +165,9 @@ void wgmma_tests();
 void cluster_tests();
 void pipeline_tests();
 void attn_tests();
+void norm_tests();
+void linear_tests();
+void heads_tests();
 void negative_tests();
 void negative_async_tests();
 

@@ -106,6 +106,9 @@ int main(int count, char **arguments) {
     cluster_tests();
     pipeline_tests();
     attn_tests();
+    norm_tests();
+    linear_tests();
+    heads_tests();
 #ifdef PK_EMULATE
     negative_tests();
     negative_async_tests();

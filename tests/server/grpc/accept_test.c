@@ -166,6 +166,32 @@ static void a_connection_that_abandons_calls_is_cut_once(void **state) {
     close_world(&w);
 }
 
+/* The core does not look at a PRIORITY frame: only the bytes on their way to it tell. */
+static void a_flood_of_frames_is_cut_and_the_others_stay(void **state) {
+    world w = {0};
+    open_world(&w, 8);
+    int calm = speak(&w);
+    int hostile = speak(&w);
+    char frames[14 * 1100];
+    for (size_t i = 0; i < sizeof frames; i += 14) {
+        memcpy(frames + i, "\0\0\5\2\0\0\0\0\1\0\0\0\0\1", 14);
+    }
+    assert_int_equal(send(hostile, frames, 14 * 900, MSG_NOSIGNAL), 14 * 900);
+    assert_false(is_cut_within(hostile, 200));
+    (void)send(hostile, frames, 14 * 400, MSG_NOSIGNAL);
+    assert_true(is_cut_within(hostile, 2000));
+    assert_int_equal(stats_of(&w).cut, 1);
+    assert_true(wait_open(&w, 1));
+    assert_false(is_cut_within(calm, 100));
+    (void)close(hostile); /* its number goes to the next one, which begins anew */
+    int next = speak(&w);
+    assert_int_equal(send(next, frames, 14 * 900, MSG_NOSIGNAL), 14 * 900);
+    assert_false(is_cut_within(next, 200));
+    (void)close(next);
+    (void)close(calm);
+    close_world(&w);
+}
+
 static void the_busiest_connection_is_cut_and_no_other(void **state) {
     world w = {0};
     open_world(&w, 8);
@@ -234,6 +260,7 @@ int main(void) {
         cmocka_unit_test(a_peer_of_another_protocol_is_refused),
         cmocka_unit_test(connections_over_the_cap_are_refused_until_one_ends),
         cmocka_unit_test(a_connection_that_abandons_calls_is_cut_once),
+        cmocka_unit_test(a_flood_of_frames_is_cut_and_the_others_stay),
         cmocka_unit_test(the_busiest_connection_is_cut_and_no_other),
         cmocka_unit_test(the_watchdog_cuts_a_flood_only_while_a_thread_is_stuck),
     };

@@ -1,0 +1,1 @@
+"""Parts of evaluate.py: what is compared, measured and chosen."""

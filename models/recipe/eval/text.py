@@ -1,0 +1,110 @@
+"""Evaluation documents: an item of the data set with the server's floor and the cost of each word."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+import floor
+import labels
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Document:
+    """One judged text. Arrays have one entry per word; a table's row is one item of decision."""
+
+    domain: str  # where the text came from
+    routed: str  # what pithd takes it for
+    text: str
+    spans: list  # characters
+    line: np.ndarray
+    critical: np.ndarray  # holds part of a critical span
+    forced: np.ndarray  # the floor keeps it
+    item: np.ndarray
+    tokens: np.ndarray  # tokens whose last non-space character is in the word
+    space: np.ndarray  # tokens of white space before the word
+    source: dict  # the item of the data set
+
+
+def document(item):
+    """The item with what the engine says about its text."""
+    seen = floor.look(item["text"])
+    spans = [tuple(span) for span in item["spans"]]
+    if [(w.start, w.end) for w in seen.words] != spans:
+        raise ValueError(f"{item['domain']}: the engine's words are not the data set's")
+    word = np.asarray(item["word"])
+    inside = np.flatnonzero(word >= 0)
+    after = np.searchsorted(inside, np.flatnonzero(word < 0))  # white space behind the last: none
+    blank = word[inside[after[after < len(inside)]]]
+    return Document(
+        domain=item["domain"],
+        routed=seen.domain,
+        text=item["text"],
+        spans=spans,
+        line=np.asarray(item["line"]),
+        critical=np.array([w.critical for w in seen.words], bool),
+        forced=np.array([w.forced for w in seen.words], bool),
+        item=np.array([w.item for w in seen.words]),
+        tokens=np.bincount(word[inside], minlength=len(spans)),
+        space=np.bincount(blank, minlength=len(spans)),
+        source=item,
+    )
+
+
+@functools.lru_cache(maxsize=None)
+def normal_words(doc):
+    return [labels.normal(doc.text[a:b]) for a, b in doc.spans]
+
+
+def ranked(doc, scores):
+    """Indices of the words that the floor leaves, best first; ties to the earlier."""
+    free = np.flatnonzero(~doc.forced)
+    return free[np.argsort(-np.asarray(scores)[free], kind="stable")]
+
+
+def keep_words(doc, scores, ratio):
+    """The floor and the best `ratio` of the free words."""
+    order = ranked(doc, scores)
+    mask = doc.forced.copy()
+    mask[order[: round(ratio * len(order))]] = True
+    return mask
+
+
+def keep_tokens(doc, scores, ratio):
+    """The floor and the best free words until the next would exceed `ratio` of their tokens."""
+    order = ranked(doc, scores)
+    cost = np.cumsum(doc.tokens[order])
+    mask = doc.forced.copy()
+    if len(order):
+        mask[order[: np.searchsorted(cost, ratio * cost[-1], side="right")]] = True
+    return mask
+
+
+def kept_tokens(doc, mask):
+    """Tokens of the kept words, and of the white space of lines of which something is kept: what
+    the reply counts, but for neighbours that merge differently once a word between them is gone."""
+    lines = np.zeros(doc.line.max() + 1 if len(doc.line) else 0, bool)
+    lines[doc.line[mask]] = True
+    return int(doc.tokens[mask].sum() + doc.space[lines[doc.line]].sum())
+
+
+KEEP = {"words": keep_words, "tokens": keep_tokens}
+
+
+def item_scores(doc, scores):
+    """Each word's score as the engine decides: a row of a table has that of its best word."""
+    best = np.full(doc.item.max() + 1 if len(doc.item) else 0, -np.inf)
+    np.maximum.at(best, doc.item, np.asarray(scores, float))
+    return best[doc.item]
+
+
+def engine_scores(engine, doc):
+    """The model's score of each word, from the engine: the highest of its units."""
+    at = floor.character_offsets(doc.text, doc.text.encode())
+    units = engine.compress(doc.text, domain=doc.routed, explain=True).units
+    scores, word = np.full(len(doc.spans), -np.inf), 0
+    for unit in units:
+        while doc.spans[word][1] <= at(unit.start):
+            word += 1
+        scores[word] = max(scores[word], unit.score)
+    return scores

@@ -1,0 +1,139 @@
+#include "server/grpc/tap.h"
+
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+#include "server/grpc/tsan.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+typedef struct tapped {
+    atomic_bool on;
+    pith_tap *tap;
+    pith_frame_guard guard;
+} tapped;
+
+/* So many floods in so long make new connections suspect. */
+enum { WARY_FLOODS = 4 };
+
+#define WARY_NS (10 * INT64_C(1000000000))
+
+struct pith_tap {
+    atomic_uint_fast64_t streams;
+    atomic_uint_fast64_t floods;
+    /* The thread that begins taps. */
+    tapped *all[PITH_TAP_FDS_MAX]; /* what this tap allocated */
+    int64_t window_ns;             /* when the current window of floods began */
+    uint64_t window_floods;        /* floods before it */
+    bool was_wary;                 /* in the window before it */
+};
+
+/* By descriptor, of the whole process; two servers in one process share it. */
+static _Atomic(tapped *) by_fd[PITH_TAP_FDS_MAX];
+
+pith_tap *pith_tap_open(void) {
+    return calloc(1, sizeof(pith_tap));
+}
+
+void pith_tap_close(pith_tap *tap) {
+    if (tap == NULL) {
+        return;
+    }
+    for (int fd = 0; fd < PITH_TAP_FDS_MAX; fd++) {
+        if (tap->all[fd] != NULL) {
+            tapped *expected = tap->all[fd];
+            (void)atomic_compare_exchange_strong(&by_fd[fd], &expected, NULL);
+            free(tap->all[fd]);
+        }
+    }
+    free(tap);
+}
+
+static bool is_wary(pith_tap *tap, int64_t now_ns) {
+    uint64_t floods = atomic_load_explicit(&tap->floods, memory_order_relaxed);
+    bool now = floods - tap->window_floods >= WARY_FLOODS;
+    bool wary = now || tap->was_wary;
+    if (now_ns - tap->window_ns >= WARY_NS) {
+        tap->window_ns = now_ns;
+        tap->window_floods = floods;
+        tap->was_wary = now;
+    }
+    return wary;
+}
+
+bool pith_tap_begin(pith_tap *tap, int fd, int64_t now_ns) {
+    if (fd < 0 || fd >= PITH_TAP_FDS_MAX) {
+        return false;
+    }
+    tapped *t = tap->all[fd];
+    if (t == NULL) {
+        t = calloc(1, sizeof *t);
+        if (t == NULL) {
+            return false;
+        }
+        tap->all[fd] = t;
+    }
+    /* The number was given out again, so whoever read it last has closed it: nobody holds `t`. */
+    PITH_TSAN_ACQUIRE(t);
+    t->tap = tap;
+    pith_frame_guard_init(&t->guard, is_wary(tap, now_ns), now_ns);
+    atomic_store_explicit(&t->on, true, memory_order_relaxed);
+    atomic_store_explicit(&by_fd[fd], t, memory_order_release); /* orders the guard before it */
+    return true;
+}
+
+void pith_tap_end(pith_tap *tap, int fd) {
+    if (fd >= 0 && fd < PITH_TAP_FDS_MAX && tap->all[fd] != NULL) {
+        atomic_store_explicit(&tap->all[fd]->on, false, memory_order_relaxed);
+    }
+}
+
+void pith_tap_read_stats(const pith_tap *tap, pith_tap_stats *stats) {
+    *stats = (pith_tap_stats){.streams = atomic_load(&tap->streams),
+                              .floods = atomic_load(&tap->floods)};
+}
+
+/* Shows the guard what has just been read. */
+static pith_flood show(tapped *t, const struct msghdr *msg, size_t n_read) {
+    int64_t now = pith_clock_now(&pith_clock_system);
+    uint64_t streams = t->guard.n_streams;
+    bool before = t->guard.flood != PITH_FLOOD_NONE;
+    pith_flood flood = t->guard.flood;
+    for (size_t i = 0; i < msg->msg_iovlen && n_read > 0; i++) {
+        size_t n = msg->msg_iov[i].iov_len < n_read ? msg->msg_iov[i].iov_len : n_read;
+        flood = pith_frame_guard_feed(&t->guard, msg->msg_iov[i].iov_base, n, now);
+        n_read -= n;
+    }
+    (void)atomic_fetch_add_explicit(&t->tap->streams, t->guard.n_streams - streams,
+                                    memory_order_relaxed);
+    if (flood != PITH_FLOOD_NONE && !before) {
+        (void)atomic_fetch_add_explicit(&t->tap->floods, 1, memory_order_relaxed);
+        pith_log(PITH_LOG_WARN, "grpc: cut a connection that sends %s", pith_flood_text(flood));
+    }
+    return flood;
+}
+
+/* The libc's, for the whole program. */
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
+    ssize_t n = syscall(SYS_recvmsg, fd, msg, flags);
+    bool bytes = n > 0 && (flags & (MSG_PEEK | MSG_ERRQUEUE)) == 0;
+    if (!bytes || fd >= PITH_TAP_FDS_MAX) {
+        return n;
+    }
+    tapped *t = atomic_load_explicit(&by_fd[fd], memory_order_acquire);
+    if (t == NULL || !atomic_load_explicit(&t->on, memory_order_relaxed)) {
+        return n;
+    }
+    PITH_TSAN_ACQUIRE(t); /* the core serialises the reads of a socket, where TSan does not look */
+    pith_flood flood = show(t, msg, (size_t)n);
+    PITH_TSAN_RELEASE(t);
+    if (flood != PITH_FLOOD_NONE) {
+        errno = ECONNRESET;
+        return -1;
+    }
+    return n;
+}

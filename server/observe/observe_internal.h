@@ -1,0 +1,32 @@
+/* Shared by the files of server/observe. */
+#ifndef PITH_SERVER_OBSERVE_OBSERVE_INTERNAL_H
+#define PITH_SERVER_OBSERVE_OBSERVE_INTERNAL_H
+
+#include "runtime/base/histogram.h"
+#include "server/observe/observe.h"
+#include "server/observe/trace_context.h"
+
+#include <stdatomic.h>
+
+struct pith_observe {
+    pith_engine *engine;
+    atomic_uint_fast64_t requests[PITH_ENTRY_COUNT][PITH_STATUS_COUNT];
+    pith_histogram duration[PITH_ENTRY_COUNT];
+    struct {
+        pith_metrics_source write;
+        void *arg;
+    } sources[PITH_METRICS_SOURCES_MAX];
+    size_t n_sources;
+};
+
+/* "pith.v1.CompressionService/Compress" and so on. */
+const char *pith_entry_name(pith_entry entry);
+
+/* metrics.c */
+void pith_observe_write_page(pith_observe *observe, FILE *out);
+
+/* access_log.c */
+void pith_access_log(const pith_request_event *event, const pith_trace_context *trace,
+                     int64_t duration_ns);
+
+#endif
