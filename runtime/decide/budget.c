@@ -59,11 +59,17 @@ static void keep_prefix(pith_decision *d, const ranking *r, uint32_t k) {
     }
 }
 
+/* What a deadline left unscored is kept whole; the budget is for the rest. */
+static uint64_t kept_unscored(const pith_decision *d) {
+    return d->doc->cut_short ? d->unscored_tokens : 0;
+}
+
 /* Adds items in rank order until the next one would exceed the share of the units' tokens, those
  * of folded lines among them. */
 static void apply_ratio(pith_decision *d, const ranking *r) {
     uint64_t total = r->forced_tokens + r->cost[r->n] + d->folded_tokens;
-    double limit = d->request->budget_value * (double)total;
+    uint64_t whole = kept_unscored(d);
+    double limit = d->request->budget_value * (double)(total - whole) + (double)whole;
     uint32_t k = 0;
     while (k < r->n && (double)(r->forced_tokens + r->cost[k + 1]) <= limit) {
         k++;
@@ -73,6 +79,7 @@ static void apply_ratio(pith_decision *d, const ranking *r) {
         k = 1;
         d->budget_missed = true;
     }
+    d->budget_missed = d->budget_missed || (whole > 0 && d->request->budget_value < 1.0);
     keep_prefix(d, r, k);
 }
 
@@ -103,8 +110,18 @@ static pith_status search(pith_decision *d, const ranking *r, uint32_t limit, ui
     return PITH_OK;
 }
 
+/* Tokens that the output may have: the request's for the share that was scored, and all of the
+ * rest. White space has tokens too, so shares are taken of the units' tokens. */
+static uint32_t limit_of(const pith_decision *d, const ranking *r) {
+    double asked = d->request->budget_value;
+    double units = (double)(r->forced_tokens + r->cost[r->n] + d->folded_tokens);
+    double share = units > 0.0 ? (double)kept_unscored(d) / units : 0.0;
+    double most = (double)d->doc->n_tok;
+    return (uint32_t)(asked < most ? asked + (most - asked) * share : asked);
+}
+
 static pith_status apply_max_tokens(pith_decision *d, const ranking *r, pith_err *err) {
-    uint32_t limit = (uint32_t)d->request->budget_value;
+    uint32_t limit = limit_of(d, r);
     uint32_t k = 0;
     uint32_t low_count;
     uint32_t high_count;
@@ -126,7 +143,11 @@ static pith_status apply_max_tokens(pith_decision *d, const ranking *r, pith_err
         k = 1;
         d->budget_missed = true;
     }
-    return status == PITH_OK ? measure(d, r, k, &d->kept_tokens, err) : status;
+    status = status == PITH_OK ? measure(d, r, k, &d->kept_tokens, err) : status;
+    if (kept_unscored(d) > 0) {
+        d->budget_missed = (double)d->kept_tokens > d->request->budget_value;
+    }
+    return status;
 }
 
 static double threshold_of(const pith_decision *d) {

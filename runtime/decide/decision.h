@@ -41,7 +41,8 @@ typedef struct pith_decision {
     pith_joined joined;
     uint32_t limit_hits;
     uint32_t unscored_words;
-    uint32_t kept_tokens; /* of the joined text, when counted */
+    uint64_t unscored_tokens; /* of units in no window */
+    uint32_t kept_tokens;     /* of the joined text, when counted */
     bool budget_missed;
 } pith_decision;
 
@@ -59,8 +60,8 @@ PITH_MUST_USE pith_status pith_request_check(const pith_compress_request *reques
 PITH_MUST_USE pith_status pith_floor_find(pith_decision *d, pith_err *err);
 
 /* Sets d->forced: critical units, units of keep ranges and of stretches where a pattern ran into
- * its limit; for kompress the published patterns, table lines and unscored words. The floor only
- * ever sets flags. */
+ * its limit; units in no window; for kompress the published patterns and table lines. The floor
+ * only ever sets flags. */
 PITH_MUST_USE pith_status pith_floor_force(pith_decision *d, pith_err *err);
 
 /* Sets flags[u] for units of keep ranges. */

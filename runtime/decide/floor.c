@@ -87,16 +87,24 @@ static void force_limited(pith_decision *d, const pith_span_list *limited, bool 
     }
 }
 
-/* Words the reference keeps without inference are in no window. */
+/* Units in no window are kept unseen: words that the reference keeps without inference, and what a
+ * deadline left unscored. Lines that fold do so unseen too. */
 static void force_unscored(pith_decision *d) {
+    const pith_document *doc = d->doc;
     uint32_t u = 0;
-    for (uint32_t w = 0; w <= d->doc->n_windows; w++) {
-        uint32_t stop = w < d->doc->n_windows ? d->doc->windows[w].unit_begin : d->doc->n_units;
+    uint32_t last_word = UINT32_MAX;
+    for (uint32_t w = 0; w <= doc->n_windows; w++) {
+        uint32_t stop = w < doc->n_windows ? doc->windows[w].unit_begin : doc->n_units;
         for (; u < stop; u++) {
+            if (d->folded != NULL && d->folded[u]) {
+                continue;
+            }
             d->forced[u] = true;
-            d->unscored_words++;
+            d->unscored_tokens += doc->units[u].n_tok;
+            d->unscored_words += doc->units[u].word != last_word;
+            last_word = doc->units[u].word;
         }
-        u = w < d->doc->n_windows ? d->doc->windows[w].unit_end : u;
+        u = w < doc->n_windows ? doc->windows[w].unit_end : u;
     }
 }
 
@@ -138,6 +146,7 @@ pith_status pith_floor_force(pith_decision *d, pith_err *err) {
             d->forced[u] = d->forced[u] || d->critical[u];
         }
         force_limited(d, &d->critical_spans.limited, marks);
+        force_unscored(d);
     }
     return status == PITH_OK ? pith_floor_mark_keep(d, d->forced, err) : status;
 }

@@ -132,7 +132,7 @@ static bool fill_explanation(const pith_decision *d, const bool *kept,
         kept_out[u] = kept == NULL || kept[u];
         critical[u] = d->critical != NULL && d->critical[u];
     }
-    for (uint32_t w = 0, u = 0; d->request->profile == PITH_PROFILE_KOMPRESS && u < n; w++) {
+    for (uint32_t w = 0, u = 0; u < n; w++) {
         uint32_t stop = w < doc->n_windows ? doc->windows[w].unit_begin : n;
         for (; u < stop; u++) {
             score[u] = 1.0F;
@@ -157,7 +157,8 @@ void pith_outcome_pass(pith_decision *d, pith_passthrough reason, pith_compress_
     result->kept_tokens = d->doc->n_tok;
     result->critical_kept = result->critical_total; /* the output is the input */
     result->passthrough = reason;
-    if (reason == PITH_PASS_TOO_SHORT || reason == PITH_PASS_DEADLINE) {
+    bool unseen = reason == PITH_PASS_DEADLINE && d->unscored_words == 0;
+    if (reason == PITH_PASS_TOO_SHORT || unseen) {
         result->unscored_words = d->doc->n_words;
     }
     result->budget_missed = d->doc->n_units > 0 && over_budget(d);
@@ -178,7 +179,8 @@ pith_status pith_outcome_fill(pith_decision *d, pith_compress_result *result, pi
     const pith_document *doc = d->doc;
     pith_join(doc, d->request->profile, d->kept, &d->joined);
     if (same_text(d)) {
-        pith_outcome_pass(d, PITH_PASS_NOTHING_DROPPED, result);
+        pith_outcome_pass(d, doc->cut_short ? PITH_PASS_DEADLINE : PITH_PASS_NOTHING_DROPPED,
+                          result);
         return PITH_OK;
     }
     fill_common(d, result);

@@ -4,8 +4,7 @@
 
 #include "runtime/engine/engine.h"
 #include "server/common/options.h"
-
-#define PITH_VERSION "0.1.0"
+#include "server/common/version.h"
 
 /* Opens the engine that the options describe: "[NAME=]DIR" models (the shipped one when none is
  * given), device, dtype, patterns file. */

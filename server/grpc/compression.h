@@ -10,6 +10,7 @@
 #include "server/grpc/call.h"
 #include "server/observe/observe.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,7 @@ typedef struct pith_compression {
     /* What the answers of one stream may take, those of its open items (an upper bound) and those
      * that its peer has not taken: with more the stream is not read. One item may be over. */
     size_t stream_bytes_max;
+    atomic_bool leaving; /* a drain has begun: ServerReady and ModelReady say so */
 } pith_compression;
 
 /* Their service pointer is the pith_compression. */

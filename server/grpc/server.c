@@ -4,6 +4,7 @@
 #include "runtime/base/log.h"
 #include "server/grpc/compression.h"
 #include "server/grpc/health.h"
+#include "server/grpc/oip.h"
 #include "server/grpc/reflection.h"
 #include "server/grpc/transport.h"
 
@@ -41,6 +42,7 @@ static const char *const service_names[] = {
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "inference.GRPCInferenceService",
     "pith.v1.CompressionService",
 };
 
@@ -117,6 +119,12 @@ static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
         {&pith_method_compress, &server->compression},
         {&pith_method_batch_compress, &server->compression},
         {&pith_method_stream_compress, &server->compression},
+        {&pith_method_server_live, &server->compression},
+        {&pith_method_server_ready, &server->compression},
+        {&pith_method_model_ready, &server->compression},
+        {&pith_method_server_metadata, &server->compression},
+        {&pith_method_model_metadata, &server->compression},
+        {&pith_method_model_infer, &server->compression},
         {&pith_method_health_check, server->health},
         {&pith_method_health_list, server->health},
         {&pith_method_health_watch, server->health},
@@ -251,6 +259,7 @@ void pith_grpc_server_read_stats(pith_grpc_server *server, pith_grpc_stats *stat
 }
 
 size_t pith_grpc_server_drain(pith_grpc_server *server, uint32_t grace_ms) {
+    atomic_store(&server->compression.leaving, true);
     pith_health_set_draining(server->health);
     pith_transport_linger(server->transport, server->opts.lame_duck_ns);
     pith_health_end_watches(server->health);

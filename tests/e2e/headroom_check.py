@@ -11,7 +11,7 @@ import sys
 import urllib.request
 
 if importlib.util.find_spec("headroom") is None:
-    print("skip headroom: the package headroom-ai is not installed (deploy/bootstrap.sh --headroom)")
+    print("skip headroom: the package headroom-ai is not installed (deploy/bootstrap.sh --clients)")
     sys.exit(0)
 
 LINE = "2026-11-21 11:02:{:02} worker-{} retried the upload of part {} because the bucket was slow again"

@@ -4,7 +4,8 @@ import sys
 from support import Script, descriptor_pb2, make_pool, message_class
 
 SERVICES = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
-            "grpc.reflection.v1alpha.ServerReflection", "pith.v1.CompressionService"]
+            "grpc.reflection.v1alpha.ServerReflection", "inference.GRPCInferenceService",
+            "pith.v1.CompressionService"]
 
 
 def asker(script, version):

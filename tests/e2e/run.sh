@@ -25,7 +25,12 @@ for _ in $(seq 100); do
 done
 PATH=$PWD/build/tools/bin:$PATH tests/e2e/clients.sh "$addr" || failed=1
 
-headroom=${PITH_HEADROOM_PYTHON:-build/tools/headroom/bin/python}
-[ -x "$headroom" ] || headroom=$python
-"$headroom" tests/e2e/headroom_check.py --http "$(sed -n 's/.*http on \([^ ,]*\).*/\1/p' "$log")" || failed=1
+# Clients from PyPI (deploy/bootstrap.sh --clients); without them these are skipped by name.
+clients=${PITH_CLIENTS_PYTHON:-build/tools/clients/bin/python}
+if [ -x "$clients" ]; then
+    "$clients" tests/e2e/oip_test.py --pithd "$bin/pithd" --protoset "$bin/gen/pith.protoset" || failed=1
+else
+    clients=$python
+fi
+"$clients" tests/e2e/headroom_check.py --http "$(sed -n 's/.*http on \([^ ,]*\).*/\1/p' "$log")" || failed=1
 exit $failed

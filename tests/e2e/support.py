@@ -46,7 +46,7 @@ class Messages:
             protoset = os.path.join(tempfile.mkdtemp(), "pith.protoset")
             protos = ["pith/v1/compression.proto", "google/rpc/error_details.proto",
                       "grpc/health/v1/health.proto", "grpc/reflection/v1/reflection.proto",
-                      "grpc/reflection/v1alpha/reflection.proto"]
+                      "grpc/reflection/v1alpha/reflection.proto", "inference/open_inference.proto"]
             subprocess.run(["protoc", "-I", os.path.join(ROOT, "proto"), "--include_imports",
                             f"--descriptor_set_out={protoset}", *protos], check=True)
         files = descriptor_pb2.FileDescriptorSet()
