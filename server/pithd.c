@@ -6,6 +6,7 @@
  * flight were answered UNAVAILABLE. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
+#include "server/access/certificates.h"
 #include "server/access/keys.h"
 #include "server/common/engine_options.h"
 #include "server/common/options.h"
@@ -46,8 +47,9 @@ static void block_signals(sigset_t *set) {
 
 /* What runs beside the engine. */
 typedef struct doors {
-    pith_engine *engine; /* NULL while it loads */
-    pith_keys *keys;     /* NULL without --keys */
+    pith_engine *engine;             /* NULL while it loads */
+    pith_keys *keys;                 /* NULL without --keys */
+    pith_certificates *certificates; /* NULL without --tls-cert */
     pith_observe *observe;
     pith_grpc_server *grpc;
     pith_http_server *http; /* NULL without --http */
@@ -107,9 +109,18 @@ static pith_status open_front(doors *d, const pith_options *options, pith_err *e
     if (options->keys != NULL) {
         status = pith_keys_open(&d->keys, options->keys, err);
     }
+    bool tls =
+        options->tls_cert != NULL || options->tls_key != NULL || options->tls_client_ca != NULL;
+    if (status == PITH_OK && tls) {
+        const pith_certificate_files files = {.chain = options->tls_cert,
+                                              .key = options->tls_key,
+                                              .client_ca = options->tls_client_ca};
+        status = pith_certificates_open(&d->certificates, &files, "h2", err);
+    }
     pith_grpc_opts opts = {
         .listen = options->listen,
         .health_listen = options->health,
+        .certificates = d->certificates,
         .keys = d->keys,
         .text_bytes_max = options->max_text_bytes,
         .max_connections = options->max_connections,
@@ -144,6 +155,7 @@ static void close_doors(doors *d) {
     pith_engine_close(d->engine);
     pith_observe_close(d->observe);
     pith_keys_close(d->keys);
+    pith_certificates_close(d->certificates);
 }
 
 static size_t drain_doors(const doors *d, uint32_t grace_ms) {
@@ -169,12 +181,15 @@ static void announce(const doors *d) {
 /* SIGHUP: what can be read again is, and stays as it was where it cannot be used. */
 static void reload(const doors *d) {
     pith_err err;
-    if (d->keys == NULL) {
-        pith_log(PITH_LOG_INFO, "hangup: nothing to reload");
-    } else if (pith_keys_reload(d->keys, &err) != PITH_OK) {
+    if (d->keys != NULL && pith_keys_reload(d->keys, &err) != PITH_OK) {
         pith_log(PITH_LOG_ERROR, "hangup: the old keys stay: %s", err.text);
-    } else {
+    } else if (d->keys != NULL) {
         pith_log(PITH_LOG_INFO, "hangup: %zu keys in force", pith_keys_count(d->keys));
+    }
+    if (d->certificates != NULL && pith_certificates_reload(d->certificates, &err) != PITH_OK) {
+        pith_log(PITH_LOG_ERROR, "hangup: the old certificates stay: %s", err.text);
+    } else if (d->certificates != NULL) {
+        pith_log(PITH_LOG_INFO, "hangup: certificates read again");
     }
 }
 

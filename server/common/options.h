@@ -45,6 +45,9 @@ typedef struct pith_options {
     const char *listen;
     const char *health;
     const char *keys;
+    const char *tls_cert;
+    const char *tls_key;
+    const char *tls_client_ca;
     const char *http; /* NULL: no HTTP port */
     const char *http_profile;
     uint32_t max_jobs;
