@@ -86,6 +86,7 @@ static pith_status open_http(doors *d, const pith_options *options, pith_err *er
         .listen = options->http,
         .engine = d->engine,
         .observe = d->observe,
+        .keys = d->keys,
         .fold_repeats = options->fold_repeats,
         .text_bytes_max = options->max_text_bytes,
     };
@@ -164,15 +165,21 @@ static void announce(const doors *d) {
              health == NULL ? "" : ", health on ", health == NULL ? "" : health);
 }
 
-/* SIGHUP: what can be read again is, and stays as it was where it cannot be used. */
-static void reload(const doors *d) {
-    pith_err err;
-    if (d->keys == NULL) {
-        pith_log(PITH_LOG_INFO, "hangup: nothing to reload");
-    } else if (pith_keys_reload(d->keys, &err) != PITH_OK) {
-        pith_log(PITH_LOG_ERROR, "hangup: the old keys stay: %s", err.text);
+static void report(const char *what, pith_status status, const pith_err *err) {
+    if (status == PITH_OK) {
+        pith_log(PITH_LOG_INFO, "hangup: %s read again", what);
     } else {
-        pith_log(PITH_LOG_INFO, "hangup: %zu keys in force", pith_keys_count(d->keys));
+        pith_log(PITH_LOG_ERROR, "hangup: the old %s stay: %s", what, err->text);
+    }
+}
+
+/* SIGHUP: each thing that can be read again is replaced at once, or stays as it was where the new
+ * one cannot be used. */
+static void reload(const doors *d, const pith_options *options) {
+    pith_err err;
+    report("patterns and thresholds", pith_engine_reload_with(d->engine, options, &err), &err);
+    if (d->keys != NULL) {
+        report("keys", pith_keys_reload(d->keys, &err), &err);
     }
 }
 
@@ -186,7 +193,7 @@ static int serve(const pith_options *options, sigset_t *signals) {
     announce(&d);
     int number;
     while (sigwait(signals, &number) == 0 && number == SIGHUP) {
-        reload(&d);
+        reload(&d, options);
     }
     (void)sigdelset(signals, SIGHUP); /* of those that hurry the drain */
     pith_log(PITH_LOG_INFO, "%s: draining for up to %u ms", strsignal(number), options->drain_ms);

@@ -94,7 +94,7 @@ static pith_status open_doors(doors *d, settings *s, pith_engine *engine, pith_e
     s->server.observe = s->http.observe = d->observe;
     if (status == PITH_OK && s->keys != NULL) {
         status = pith_keys_open(&d->keys, s->keys, err);
-        s->server.keys = d->keys;
+        s->server.keys = s->http.keys = d->keys;
     }
     if (status == PITH_OK) {
         status = pith_grpc_server_open(&d->grpc, &s->server, err);
