@@ -228,7 +228,9 @@ int main(int argc, char **argv) {
         return refuse(&err);
     }
     int code = EXIT_DRAINED;
-    if (options.help) {
+    if (options.help_page) {
+        pith_options_page(stdout);
+    } else if (options.help) {
         usage();
     } else if (options.version) {
         (void)puts("pithd " PITH_VERSION);

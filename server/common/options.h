@@ -70,6 +70,7 @@ typedef struct pith_options {
     const char *operands[2];
     uint32_t n_operands;
     bool help;
+    bool help_page; /* --help=markdown */
     bool version;
     /* private */
     char *strings[PITH_OPTION_STRINGS_MAX];
@@ -84,6 +85,11 @@ void pith_options_free(pith_options *options);
 
 /* The flags of a command, one a line, with defaults. */
 void pith_options_help(pith_command command, FILE *out);
+
+/* docs/options.md: the options of both programs as a table, flag, variable and key beside each
+ * other.
+ */
+void pith_options_page(FILE *out);
 
 /* Every option of a command and its value in force, as "key=value" words in one line. */
 void pith_options_describe(const pith_options *options, pith_command command, char *line,
