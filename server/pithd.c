@@ -126,7 +126,7 @@ static pith_status open_doors(doors *d, const pith_options *options, pith_err *e
         status = pith_engine_open_with(&d->engine, options, err);
     }
     if (status == PITH_OK) {
-        status = pith_observe_open(&d->observe, d->engine, err);
+        status = pith_observe_open(&d->observe, d->engine, options->otlp, err);
     }
     if (status == PITH_OK) {
         status = open_http(d, options, err);

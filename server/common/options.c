@@ -47,6 +47,8 @@ static const option_row rows[] = {
         "HTTP port: POST /compress, /metrics, /livez, /readyz, /v1/models; off by default"),
     ROW("http-profile", KIND_STRING, http_profile, PITH_CMD_SERVE, "faithful", "faithful|kompress",
         "profile of POST /compress"),
+    ROW("otlp", KIND_STRING, otlp, PITH_CMD_SERVE, NULL, "URL",
+        "OpenTelemetry collector that takes a span a request over OTLP/HTTP; off by default"),
     ROW("model", KIND_MODEL, models, ENGINE, NULL, "[NAME=]DIR",
         "model folder, repeatable; the first is the default (default: the one that ships)"),
     ROW("device", KIND_STRING, device, ENGINE, "auto", "auto|cpu|cuda:N", "where the model runs"),

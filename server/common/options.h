@@ -46,6 +46,7 @@ typedef struct pith_options {
     const char *keys;
     const char *http; /* NULL: no HTTP port */
     const char *http_profile;
+    const char *otlp; /* NULL: no spans */
     uint32_t max_jobs;
     uint32_t max_connections;
     uint32_t drain_ms;
