@@ -29,6 +29,7 @@ foreach(entry ${PITH_TEST_LAYERS})
         continue()
     endif()
     file(GLOB_RECURSE tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${dir}/*_test.c)
+    list(FILTER tests EXCLUDE REGEX "/backend/cuda/") # cmake/cuda_emulated.cmake
     foreach(source ${tests})
         file(RELATIVE_PATH name ${CMAKE_SOURCE_DIR}/tests ${source})
         string(REGEX REPLACE "\\.c$" "" name ${name})

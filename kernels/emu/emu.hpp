@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 struct uint3 {
@@ -82,6 +83,10 @@ struct Shape {
 
 /* Runs the whole grid. False: last_error says what was found. */
 bool run(const Shape &shape, void (*body)(void *), void *context);
+
+/* Where set, pk::launch hands the grid over instead of running it: to streams and graphs that run
+ * it later. Returns a cudaError_t. */
+extern int (*launch_hook)(void *stream, const Shape &shape, const std::function<void()> &body);
 
 /* The host waited for the device: later launches are ordered after all earlier ones. */
 void host_sync();

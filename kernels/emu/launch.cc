@@ -13,6 +13,7 @@ Config config;
 Stats stats;
 Shape shape;
 bool aborting;
+int (*launch_hook)(void *stream, const Shape &shape, const std::function<void()> &body);
 
 static void (*kernel_body)(void *);
 static void *kernel_context;

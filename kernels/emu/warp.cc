@@ -14,7 +14,7 @@ uint32_t full_mask() {
 }
 
 static bool same_site(Site a, Site b) {
-    return a.line == b.line && strcmp(a.file, b.file) == 0;
+    return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
 }
 
 /* The open collective that this lane joins; fails where the warp has diverged. */

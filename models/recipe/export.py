@@ -16,13 +16,10 @@ from safetensors.torch import save_file
 
 import tokenizer as bpe
 import windows
-from model import KEEP, Config, PithMini
-from sources import DOMAINS
+from model import Config, PithMini
+from eval import thresholds
 
-DEFAULT_THRESHOLD = 0.5
 MODEL_BYTES_MAX = 12_000_000
-# Fewer validation documents than this give a shaky median; training documents then fill up.
-THRESHOLD_DOCUMENTS_MIN = 20
 
 
 def load(path):
@@ -72,50 +69,13 @@ def word_logits(logits, word, words):
     return result
 
 
-def free_logits(model, items):
-    """{domain: keep logits of all words that the safety floor leaves to the model}."""
-    found = {domain: [] for domain in DOMAINS}
-    for item in items:
-        logits = word_logits(token_outputs(model, item)[2], item["word"], len(item["spans"]))
-        found[item["domain"]].append(logits[~item["critical"]])
-    return {
-        domain: np.concatenate(parts) if parts else np.zeros(0) for domain, parts in found.items()
-    }
-
-
 def threshold_documents(data):
-    """The validation documents, and training documents where a domain has too few of them."""
+    """The validation documents, and training documents where a routed domain has too few of them."""
     chosen = list(data["validation"])
-    for domain in DOMAINS:
-        missing = THRESHOLD_DOCUMENTS_MIN - sum(i["domain"] == domain for i in chosen)
-        chosen += [i for i in data["train"] if i["domain"] == domain][: max(0, missing)]
+    for domain in sorted({item["routed"] for item in data["train"]}):
+        missing = thresholds.DOCUMENTS_MIN - sum(i["routed"] == domain for i in chosen)
+        chosen += [i for i in data["train"] if i["routed"] == domain][: max(0, missing)]
     return chosen
-
-
-def balanced_median(by_domain):
-    """The median with every domain weighing the same."""
-    values = np.concatenate([v for v in by_domain.values()])
-    weights = np.concatenate([np.full(len(v), 1 / max(len(v), 1)) for v in by_domain.values()])
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
-
-
-def calibrate(model, items):
-    """Shift the keep bias until half of the free words score above 0.5, then take domain medians.
-
-    The rule: thresholds.default = 0.5, thresholds.<domain> = median score of that domain's free
-    words in the threshold documents. Returns the thresholds.
-    """
-    shift = balanced_median(free_logits(model, items))
-    with torch.no_grad():
-        model.token_head.bias[KEEP] -= shift
-        model.token_head.bias.copy_(round_bf16(model.token_head.bias))
-    thresholds = {"default": DEFAULT_THRESHOLD}
-    for domain, logits in free_logits(model, items).items():
-        middle = float(np.median(logits)) if len(logits) else 0.0
-        thresholds[domain] = round(1 / (1 + float(np.exp(-middle))), 3)
-    return thresholds
 
 
 def tensors(model):
@@ -127,7 +87,7 @@ def tensors(model):
     }
 
 
-def config_json(model, thresholds):
+def config_json(model, points):
     sizes = Config()
     return {
         "architectures": ["ModernBertModel"],
@@ -162,7 +122,7 @@ def config_json(model, thresholds):
             "span_channels": sizes.span_channels,
             "window_tokens": windows.TOKENS_MAX,
             "halo_tokens": windows.HALO_TOKENS,
-            "thresholds": thresholds,
+            "thresholds": points,
         },
     }
 
@@ -210,17 +170,16 @@ def main():
     torch.set_num_threads(1)
     model, state = load(args.checkpoint)
     with open(args.dataset, "rb") as file:
-        thresholds = calibrate(model, threshold_documents(pickle.load(file)))
+        points = thresholds.operating_points(model, threshold_documents(pickle.load(file)))
     files = tensors(model)
     assert sum(t.numel() * 2 for t in files.values()) <= MODEL_BYTES_MAX
     write(
         os.path.join(args.out, "model.safetensors"),
         lambda p: save_file(files, p, metadata={"format": "pt"}),
     )
-
     write(
         os.path.join(args.out, "config.json"),
-        lambda p: save_json(p, config_json(model, thresholds)),
+        lambda p: save_json(p, config_json(model, points)),
     )
     write(
         args.checkpoint + ".json",
@@ -231,13 +190,15 @@ def main():
                 "planned_steps": state["steps"],
                 "tokens": state["tokens"],
                 "epochs": state["epoch"],
+                "seed": state["seed"],
+                "critical_weight": state["critical_weight"],
                 "parameters": sum(t.numel() for t in files.values()),
             },
         ),
     )
     print(
         f"exported step {state['step']} ({state['tokens']} tokens), "
-        f"gamma {model.gamma.item():.4f}, thresholds {thresholds}"
+        f"gamma {model.gamma.item():.4f}, thresholds {points}"
     )
 
 

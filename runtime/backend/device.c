@@ -9,15 +9,20 @@ static bool is_auto(const char *name) {
     return name == NULL || name[0] == '\0' || strcmp(name, "auto") == 0;
 }
 
+static pith_status open_cuda(pith_device *device, const pith_device_opts *opts, pith_err *err) {
+    pith_device_opts named = *opts;
+    named.dtype = is_auto(opts->dtype) ? NULL : opts->dtype;
+    return pith_cuda_open(device, &named, err);
+}
+
 pith_status pith_device_open(pith_device *device, const pith_device_opts *opts, pith_err *err) {
     *device = (pith_device){0};
     if (!is_auto(opts->device) && strcmp(opts->device, "cpu") != 0) {
         if (strncmp(opts->device, "cuda", 4) == 0) {
-            return pith_fail(err, PITH_UNSUPPORTED, "device \"%s\": this build has no CUDA backend",
-                             opts->device);
+            return open_cuda(device, opts, err);
         }
-        return pith_fail(err, PITH_INVALID, "device \"%s\" is unknown: expected auto or cpu",
-                         opts->device);
+        return pith_fail(err, PITH_INVALID,
+                         "device \"%s\" is unknown: expected auto, cpu or cuda:N", opts->device);
     }
     if (!is_auto(opts->dtype) && strcmp(opts->dtype, "f32") != 0 &&
         strcmp(opts->dtype, "bf16") != 0) {
@@ -45,6 +50,8 @@ void pith_device_close(pith_device *device) {
         pith_ref_close(device->ctx);
     } else if (device->ops == &pith_ops_cpu) {
         pith_cpu_close(device->ctx);
+    } else {
+        pith_cuda_close(device->ctx);
     }
     *device = (pith_device){0};
 }

@@ -15,9 +15,9 @@ enum { PITH_DEVICE_THREADS_MAX = 256 };
 typedef struct pith_device {
     const pith_ops *ops;
     pith_ops_ctx *ctx;
-    const char *device; /* "cpu" */
-    const char *dtype;  /* "f32" or "bf16" */
-    const char *isa;    /* "ref", "avx2", "avx512", "avx512-bf16" */
+    const char *device; /* "cpu" or "cuda" */
+    const char *dtype;  /* "f32", "bf16" or "f16" */
+    const char *isa;    /* "ref", "avx2", "avx512", "avx512-bf16"; the GPU's kernels: "sm80-safe" */
     uint32_t n_threads;
 } pith_device;
 

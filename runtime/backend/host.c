@@ -34,6 +34,30 @@ pith_status pith_host_sync(pith_ops_ctx *ctx, pith_err *err) {
     return PITH_OK;
 }
 
+uint64_t pith_host_mark(pith_ops_ctx *ctx) {
+    (void)ctx;
+    return 1;
+}
+
+pith_status pith_host_wait(pith_ops_ctx *ctx, uint64_t mark, pith_err *err) {
+    (void)mark;
+    return pith_host_sync(ctx, err);
+}
+
+void pith_host_end(pith_ops_ctx *ctx) {
+    (void)ctx;
+}
+
+void pith_host_forget(pith_ops_ctx *ctx, const void *recording) {
+    (void)ctx;
+    (void)recording;
+}
+
+uint64_t pith_host_saturated(const pith_ops_ctx *ctx) {
+    (void)ctx;
+    return 0;
+}
+
 pk_dtype pith_host_dtype(pith_elem elem) {
     switch (elem) {
     case PITH_ELEM_F16:

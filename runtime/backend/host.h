@@ -13,6 +13,14 @@ void pith_host_free(pith_ops_ctx *ctx, void *mem);
 void pith_host_copy(pith_ops_ctx *ctx, void *to, const void *from, size_t bytes);
 pith_status pith_host_sync(pith_ops_ctx *ctx, pith_err *err);
 
+/* Steps of a device that has done an operation when it returns: nothing to mark, wait for, record.
+ */
+uint64_t pith_host_mark(pith_ops_ctx *ctx);
+pith_status pith_host_wait(pith_ops_ctx *ctx, uint64_t mark, pith_err *err);
+void pith_host_end(pith_ops_ctx *ctx);
+void pith_host_forget(pith_ops_ctx *ctx, const void *recording);
+uint64_t pith_host_saturated(const pith_ops_ctx *ctx);
+
 pk_dtype pith_host_dtype(pith_elem elem);
 pk_gate pith_host_gate(pith_op_gate gate);
 
@@ -31,6 +39,11 @@ pith_status pith_ref_open(pith_device *device, const pith_device_opts *opts, pit
 void pith_ref_close(pith_ops_ctx *ctx);
 pith_status pith_cpu_open(pith_device *device, const pith_device_opts *opts, pith_err *err);
 void pith_cpu_close(pith_ops_ctx *ctx);
+
+/* runtime/backend/cuda, or what stands in for it where CUDA is not built in. `opts->device` is
+ * "cuda" or "cuda:N". */
+pith_status pith_cuda_open(pith_device *device, const pith_device_opts *opts, pith_err *err);
+void pith_cuda_close(pith_ops_ctx *ctx);
 
 extern const pith_ops pith_ops_ref;
 extern const pith_ops pith_ops_cpu;

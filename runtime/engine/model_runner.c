@@ -5,54 +5,85 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+/* A step inside. On a device that computes beside the host, submit hands it over (`ticket`) and
+ * the thread waits for it; on the host the thread does both. */
+typedef struct flight {
+    pith_step *step;
+    uint64_t ticket;
+} flight;
+
 typedef struct model_runner {
     pith_model *const *models;
     size_t n_models;
     pith_clock clock;
-    pith_queue *submitted; /* each holds PITH_STEPS_IN_FLIGHT steps */
+    flight flights[PITH_STEPS_IN_FLIGHT]; /* taken in turn */
+    uint64_t n_submitted;
+    int64_t last_end_ns;   /* the thread's: two steps in flight are not computed at once */
+    bool ahead;            /* the device takes a step while it computes another */
+    pith_queue *submitted; /* each holds PITH_STEPS_IN_FLIGHT: flights, steps */
     pith_queue *done;
     uint32_t inside; /* the engine thread's count: submitted and not yet polled */
     pthread_t thread;
 } model_runner;
 
-static void run(model_runner *r, pith_step *step) {
+static void begin(model_runner *r, flight *f) {
+    pith_step *step = f->step;
+    f->ticket = 0;
     step->begin_ns = pith_clock_now(&r->clock);
     if (step->model >= r->n_models) {
         step->status = pith_fail(&step->err, PITH_INTERNAL, "step for model %u of %zu", step->model,
                                  r->n_models);
-    } else {
-        pith_batch batch = {
-            .n_seq = step->n_seq,
-            .n_tok = step->n_tok,
-            .ids = step->ids,
-            .cu_seqlens = step->cu_seqlens,
-        };
-        pith_encoder_out out = {.score = step->score};
-        step->status =
-            pith_encoder_forward(r->models[step->model]->encoder, &batch, &out, &step->err);
+        return;
     }
+    pith_batch batch = {
+        .n_seq = step->n_seq,
+        .n_tok = step->n_tok,
+        .ids = step->ids,
+        .cu_seqlens = step->cu_seqlens,
+    };
+    pith_encoder_out out = {.score = step->score};
+    step->status =
+        pith_encoder_begin(r->models[step->model]->encoder, &batch, &out, &f->ticket, &step->err);
+}
+
+static void end(model_runner *r, flight *f) {
+    pith_step *step = f->step;
+    if (step->status == PITH_OK) {
+        step->status = pith_encoder_wait(r->models[step->model]->encoder, f->ticket, &step->err);
+    }
+    step->begin_ns = step->begin_ns > r->last_end_ns ? step->begin_ns : r->last_end_ns;
     step->end_ns = pith_clock_now(&r->clock);
+    r->last_end_ns = step->end_ns;
 }
 
 static void *runner_main(void *arg) {
     model_runner *r = arg;
     for (;;) {
-        pith_step *step = pith_queue_pop(r->submitted, INT64_MAX);
-        if (step == NULL) {
+        flight *f = pith_queue_pop(r->submitted, INT64_MAX);
+        if (f == NULL) {
             return NULL;
         }
-        run(r, step);
+        pith_step *step = f->step;
+        if (!r->ahead) {
+            begin(r, f);
+        }
+        end(r, f);
         (void)pith_queue_push(r->done, step);
     }
 }
 
 static pith_status submit(void *self, pith_step *step) {
     model_runner *r = self;
-    if (r->inside == PITH_STEPS_IN_FLIGHT || !pith_queue_push(r->submitted, step)) {
+    if (r->inside == PITH_STEPS_IN_FLIGHT) {
         return PITH_EXHAUSTED;
     }
+    flight *f = &r->flights[r->n_submitted++ % PITH_STEPS_IN_FLIGHT];
+    f->step = step;
+    if (r->ahead) {
+        begin(r, f);
+    }
     r->inside++;
-    return PITH_OK;
+    return pith_queue_push(r->submitted, f) ? PITH_OK : PITH_EXHAUSTED;
 }
 
 static pith_step *poll(void *self, int64_t wait_ns) {
@@ -85,6 +116,7 @@ pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *model
     r->models = models;
     r->n_models = n_models;
     r->clock = *clock;
+    r->ahead = n_models > 0 && pith_encoder_steps_in_flight(models[0]->encoder) > 1;
     pith_status status = pith_queue_open(&r->submitted, PITH_STEPS_IN_FLIGHT, err);
     if (status == PITH_OK) {
         status = pith_queue_open(&r->done, PITH_STEPS_IN_FLIGHT, err);

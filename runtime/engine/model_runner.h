@@ -1,4 +1,5 @@
-/* The runner that computes: one thread that runs the encoder's forward over the backend. */
+/* The runner that computes: one thread that runs the encoder's forward over the backend, or, where
+ * the device takes a step while it computes another, waits for steps that submit handed over. */
 #ifndef PITH_ENGINE_MODEL_RUNNER_H
 #define PITH_ENGINE_MODEL_RUNNER_H
 

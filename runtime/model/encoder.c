@@ -43,7 +43,8 @@ struct pith_encoder {
     float *rope_local;
 
     /* Step scratch. `wide` is q, k, v until attention is done; then the layer's delta, and behind
-     * it the GLU's output; at last the final hidden state. */
+     * it the GLU's output; at last the final hidden state. Where things lie does not depend on the
+     * batch: steps are recorded. */
     float *x;      /* [tokens_max, hidden] */
     void *act;     /* [tokens_max, hidden] */
     void *wide;    /* [tokens_max] * wide_bytes */
@@ -329,6 +330,7 @@ void pith_encoder_close(pith_encoder *enc) {
     if (enc == NULL) {
         return;
     }
+    enc->ops->forget(enc->ctx, enc);
     for (uint32_t i = 0; i < enc->config.n_layers; i++) {
         layer_weights *w = &enc->layers[i];
         enc->ops->free(enc->ctx, w->attn_norm);
@@ -429,10 +431,10 @@ static void add_norm(pith_encoder *enc, void *out, const float *weight, bool out
                                  });
 }
 
-static void mlp_block(pith_encoder *enc, uint32_t layer, uint32_t n_tok) {
+static void mlp_block(pith_encoder *enc, uint32_t layer) {
     const layer_weights *w = &enc->layers[layer];
     float *delta = enc->wide;
-    void *glu = delta + (size_t)n_tok * enc->config.hidden;
+    void *glu = delta + (size_t)enc->opts.tokens_max * enc->config.hidden;
     enc->ops->linear_geglu(enc->ctx,
                            &(pith_op_geglu){.out = glu, .act = enc->act, .weight = w->wi});
     enc->ops->linear(enc->ctx, &(pith_op_linear){.out = delta, .act = glu, .weight = w->mlp_wo});
@@ -450,11 +452,12 @@ static pith_op_gate gate_of(pith_gate gate) {
     return PITH_OP_GATE_MULTIPLICATIVE;
 }
 
-static void heads(pith_encoder *enc, uint32_t n_tok) {
+static void heads(pith_encoder *enc) {
+    size_t rows = enc->opts.tokens_max;
     enc->ops->heads_gate(enc->ctx, &(pith_op_heads){
                                        .z_tok = enc->scores,
-                                       .z_span = enc->scores + n_tok,
-                                       .score = enc->scores + (size_t)2 * n_tok,
+                                       .z_span = enc->scores + rows,
+                                       .score = enc->scores + 2 * rows,
                                        .hidden = enc->wide,
                                        .token_weight = enc->token_weight,
                                        .token_bias = enc->token_bias,
@@ -483,7 +486,7 @@ static void run_layers(pith_encoder *enc, uint32_t n_tok) {
     for (uint32_t i = 0; i < n_layers; i++) {
         attention_block(enc, i);
         add_norm(enc, enc->act, enc->layers[i].mlp_norm, false);
-        mlp_block(enc, i, n_tok);
+        mlp_block(enc, i);
         bool last = i + 1 == n_layers;
         /* The final norm writes over the delta it reads, row by row. */
         add_norm(enc, last ? enc->wide : enc->act,
@@ -493,8 +496,9 @@ static void run_layers(pith_encoder *enc, uint32_t n_tok) {
     probe(enc, n_layers + 1, enc->wide, n_tok);
 }
 
-pith_status pith_encoder_forward(pith_encoder *enc, const pith_batch *batch,
-                                 const pith_encoder_out *out, pith_err *err) {
+pith_status pith_encoder_begin(pith_encoder *enc, const pith_batch *batch,
+                               const pith_encoder_out *out, uint64_t *ticket, pith_err *err) {
+    *ticket = 0;
     if (batch->n_tok == 0) {
         return PITH_OK;
     }
@@ -502,22 +506,42 @@ pith_status pith_encoder_forward(pith_encoder *enc, const pith_batch *batch,
     if (status != PITH_OK) {
         return status;
     }
-    enc->ops->begin(enc->ctx, &(pith_ops_batch){
-                                  .ids = batch->ids,
-                                  .cu_seqlens = batch->cu_seqlens,
-                                  .n_seq = batch->n_seq,
-                                  .n_tok = batch->n_tok,
-                              });
-    run_layers(enc, batch->n_tok);
-    heads(enc, batch->n_tok);
+    bool run = enc->ops->begin(enc->ctx, &(pith_ops_batch){
+                                             .ids = batch->ids,
+                                             .cu_seqlens = batch->cu_seqlens,
+                                             .n_seq = batch->n_seq,
+                                             .n_tok = batch->n_tok,
+                                             .recording = enc->opts.probe == NULL ? enc : NULL,
+                                         });
+    if (run) {
+        run_layers(enc, batch->n_tok);
+        heads(enc);
+        enc->ops->end(enc->ctx);
+    }
     float *results[] = {out->z_tok, out->z_span, out->score};
     for (size_t i = 0; i < 3; i++) {
         if (results[i] != NULL) {
-            enc->ops->copy_out(enc->ctx, results[i], enc->scores + i * batch->n_tok,
+            enc->ops->copy_out(enc->ctx, results[i], enc->scores + i * enc->opts.tokens_max,
                                batch->n_tok * sizeof(float));
         }
     }
-    return enc->ops->sync(enc->ctx, err);
+    *ticket = enc->ops->mark(enc->ctx);
+    return PITH_OK;
+}
+
+pith_status pith_encoder_wait(pith_encoder *enc, uint64_t ticket, pith_err *err) {
+    return ticket == 0 ? PITH_OK : enc->ops->wait(enc->ctx, ticket, err);
+}
+
+uint32_t pith_encoder_steps_in_flight(const pith_encoder *enc) {
+    return enc->ops->steps_in_flight;
+}
+
+pith_status pith_encoder_forward(pith_encoder *enc, const pith_batch *batch,
+                                 const pith_encoder_out *out, pith_err *err) {
+    uint64_t ticket;
+    pith_status status = pith_encoder_begin(enc, batch, out, &ticket, err);
+    return status == PITH_OK ? pith_encoder_wait(enc, ticket, err) : status;
 }
 
 uint64_t pith_encoder_n_parameters(const pith_encoder *enc) {

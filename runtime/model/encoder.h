@@ -50,6 +50,16 @@ void pith_encoder_close(pith_encoder *encoder);
 PITH_MUST_USE pith_status pith_encoder_forward(pith_encoder *encoder, const pith_batch *batch,
                                                const pith_encoder_out *out, pith_err *err);
 
+/* The same in two halves, so that a device computes one step while the next is handed over. begin
+ * copies the batch; `out` is written, and `batch` and `out` must stay, until wait returns. At most
+ * pith_encoder_steps_in_flight begun steps; they are waited for in order. An empty batch has
+ * ticket 0. */
+PITH_MUST_USE pith_status pith_encoder_begin(pith_encoder *encoder, const pith_batch *batch,
+                                             const pith_encoder_out *out, uint64_t *ticket,
+                                             pith_err *err);
+PITH_MUST_USE pith_status pith_encoder_wait(pith_encoder *encoder, uint64_t ticket, pith_err *err);
+uint32_t pith_encoder_steps_in_flight(const pith_encoder *encoder);
+
 uint64_t pith_encoder_n_parameters(const pith_encoder *encoder);
 
 #endif

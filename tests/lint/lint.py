@@ -16,7 +16,7 @@ LAYERS = {
     "runtime/weights/": ["runtime/weights/", "runtime/base/", "jansson.h"],
     "runtime/ops.h": ["runtime/base/"],
     "runtime/backend/": ["runtime/backend/", "runtime/base/", "kernels/", "runtime/ops.h",
-                         "cuda", "nccl.h", "cublas"],
+                         "cuda", "nccl.h", "cublas", "dlfcn.h"],
     "runtime/model/": ["runtime/model/", "runtime/base/", "runtime/ops.h", "runtime/weights/"],
     "runtime/decide/": ["runtime/decide/", "runtime/base/", "runtime/text/"],
     "runtime/engine/": ["runtime/"],
@@ -24,7 +24,7 @@ LAYERS = {
     "server/": ["server/", "runtime/engine/engine.h", "runtime/engine/stats.h",
                 "runtime/text/", "runtime/base/",
                 "runtime/decide/compress.h", "grpc/", "protobuf-c/", "pith/v1/", "google/", "grpc/",
-                "yaml.h", "jansson.h", "inference/", "microhttpd.h", "curl/"],
+                "yaml.h", "jansson.h", "inference/", "microhttpd.h", "curl/", "openssl/"],
 }
 SYSTEM = re.compile(r"^(assert|ctype|dirent|errno|fcntl|float|getopt|inttypes|limits|locale|math|poll|"
                     r"pthread|sched|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|"

@@ -2,9 +2,9 @@
 
 A kernel is refused for: spills, a stack frame, any ptxas line marked (C75..) (wgmma waits that ptxas
 added or moved), registers x threads above a multiprocessor's 65,536, another number of HGMMA
-instructions than expected.txt says. Files named *_sm90.cu, and the emulator's tests, are compiled for
-sm_90a alone; the others for sm_90a, sm_80 and compute_80 PTX. The emulator's tests are then linked
-into a program for a GPU, which runs where there is one.
+instructions than expected.txt says. Files that include prim/tma.cuh or prim/wgmma.cuh, and the
+emulator's tests, are compiled for sm_90a alone; the others for sm_90a, sm_80 and compute_80 PTX. The
+emulator's tests are then linked into a program for a GPU, which runs where there is one.
 
 Each check is proved on a broken file first (tests/nvcc/broken): its first line names what it must be
 refused for. Prints "ok", "not ok" and "skip" lines; without a toolkit every test is skipped by name.
@@ -168,6 +168,11 @@ def expected_table():
     return table
 
 
+def sm90a_alone(source):
+    with open(source, encoding="utf-8") as file:
+        return TESTS in source or re.search(r'"kernels/cuda/prim/(tma|wgmma)\.cuh"', file.read())
+
+
 def test_name(source):
     return "nvcc." + re.sub(r"\W", "_", os.path.relpath(source, ROOT))
 
@@ -253,8 +258,7 @@ def check_sources(nvcc, folder, pool, sources, printing):
     table, failed = expected_table(), 0
 
     def one(source):
-        alone = source.endswith("_sm90.cu") or TESTS in source
-        return compile_one(nvcc, source, object_of(source, folder), not alone)
+        return compile_one(nvcc, source, object_of(source, folder), not sm90a_alone(source))
     for source, (kernels, complaints) in zip(sources, pool.imap(one, sources)):
         path = os.path.relpath(source, ROOT)
         complaints += hgmma_complaints(kernels, table.pop(path, {}))

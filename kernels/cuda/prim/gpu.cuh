@@ -47,12 +47,15 @@ namespace pk {
 
 enum { LAUNCH_OK = 0, LAUNCH_FAILED = 999 }; /* 999: cudaErrorUnknown; emu::last_error tells */
 
-/* Runs the grid at once. */
+/* Runs the grid at once, or hands it to who asked for grids. */
 template <class... Params, class... Args>
 int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
-    auto body = [&] { kernel(static_cast<Params>(args)...); };
+    auto body = [=] { kernel(static_cast<Params>(args)...); };
     emu::Shape shape = {config.name,       config.grid,    config.block,
                         config.smem_bytes, config.cluster, config.dependent};
+    if (emu::launch_hook != nullptr) {
+        return emu::launch_hook(config.stream, shape, body);
+    }
     bool good = emu::run(
         shape, [](void *context) { (*static_cast<decltype(body) *>(context))(); }, &body);
     return good ? LAUNCH_OK : LAUNCH_FAILED;

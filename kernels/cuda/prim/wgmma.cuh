@@ -1,6 +1,6 @@
-/* wgmma m64nNk16, N 64 and 192, f16 and bf16, f32 accumulators: D (+)= A B with A 64 x 16 in shared
- * memory (_ss) or registers (_rs) and B in shared memory, both as matrix descriptors. A warpgroup
- * is four warps from a multiple of four.
+/* wgmma m64nNk16, N 64, 128 (_ss) and 192, f16 and bf16, f32 accumulators: D (+)= A B with A 64 x
+ * 16 in shared memory (_ss) or registers (_rs) and B in shared memory, both as matrix descriptors.
+ * A warpgroup is four warps from a multiple of four.
  *
  * d[4 q + i] of lane (g, t) = (lane / 4, lane % 4) of warp w is row 16 w + g + 8 (i / 2), column
  * 8 q + 2 t + i % 2. A in registers is the A fragment of mma (mma.cuh) for the warp's 16 rows.
@@ -70,6 +70,20 @@ PTX_FN void wgmma_m64n64k16_bf16_rs(float (&d)[32], const uint32_t (&a)[4], uint
     emu::wgmma_issue(d, op, site);
 }
 template <int TRANS_A, int TRANS_B>
+PTX_FN void wgmma_m64n128k16_f16_ss(float (&d)[64], uint64_t a, uint64_t b,
+                                    int accumulate PTX_SITE) {
+    const emu::Wgmma op = {128, emu::HALF_F16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
+                           b,   nullptr};
+    emu::wgmma_issue(d, op, site);
+}
+template <int TRANS_A, int TRANS_B>
+PTX_FN void wgmma_m64n128k16_bf16_ss(float (&d)[64], uint64_t a, uint64_t b,
+                                     int accumulate PTX_SITE) {
+    const emu::Wgmma op = {128, emu::HALF_BF16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
+                           b,   nullptr};
+    emu::wgmma_issue(d, op, site);
+}
+template <int TRANS_A, int TRANS_B>
 PTX_FN void wgmma_m64n192k16_f16_ss(float (&d)[96], uint64_t a, uint64_t b,
                                     int accumulate PTX_SITE) {
     const emu::Wgmma op = {192, emu::HALF_F16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
@@ -121,6 +135,14 @@ template <int COUNT> PTX_FN void wgmma_pin(float (&d)[COUNT]) {
     "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                      \
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}"
 #define PK_WGMMA_OUTS64 PK_WGMMA_OUT8(0), PK_WGMMA_OUT8(8), PK_WGMMA_OUT8(16), PK_WGMMA_OUT8(24)
+#define PK_WGMMA_REGS128                                                                           \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                      \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "             \
+    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "             \
+    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}"
+#define PK_WGMMA_OUTS128                                                                           \
+    PK_WGMMA_OUT8(0), PK_WGMMA_OUT8(8), PK_WGMMA_OUT8(16), PK_WGMMA_OUT8(24), PK_WGMMA_OUT8(32),   \
+        PK_WGMMA_OUT8(40), PK_WGMMA_OUT8(48), PK_WGMMA_OUT8(56)
 #define PK_WGMMA_REGS192                                                                           \
     "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                      \
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "             \
@@ -182,6 +204,28 @@ PTX_FN void wgmma_m64n64k16_bf16_rs(float (&d)[32], const uint32_t (&a)[4], uint
                    "n"(TRANS_B));
 }
 template <int TRANS_A, int TRANS_B>
+PTX_FN void wgmma_m64n128k16_f16_ss(float (&d)[64], uint64_t a, uint64_t b, int accumulate) {
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "setp.ne.b32 p, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 " PK_WGMMA_REGS128
+                 ", %64, %65, p, 1, 1, %67, %68;\n"
+                 "}"
+                 : PK_WGMMA_OUTS128
+                 : "l"(a), "l"(b), "r"(accumulate), "n"(TRANS_A), "n"(TRANS_B));
+}
+template <int TRANS_A, int TRANS_B>
+PTX_FN void wgmma_m64n128k16_bf16_ss(float (&d)[64], uint64_t a, uint64_t b, int accumulate) {
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "setp.ne.b32 p, %66, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " PK_WGMMA_REGS128
+                 ", %64, %65, p, 1, 1, %67, %68;\n"
+                 "}"
+                 : PK_WGMMA_OUTS128
+                 : "l"(a), "l"(b), "r"(accumulate), "n"(TRANS_A), "n"(TRANS_B));
+}
+template <int TRANS_A, int TRANS_B>
 PTX_FN void wgmma_m64n192k16_f16_ss(float (&d)[96], uint64_t a, uint64_t b, int accumulate) {
     asm volatile("{\n"
                  ".reg .pred p;\n"
@@ -233,6 +277,8 @@ PTX_FN void wgmma_m64n192k16_bf16_rs(float (&d)[96], const uint32_t (&a)[4], uin
 #undef PK_WGMMA_OUT8
 #undef PK_WGMMA_REGS64
 #undef PK_WGMMA_OUTS64
+#undef PK_WGMMA_REGS128
+#undef PK_WGMMA_OUTS128
 #undef PK_WGMMA_REGS192
 #undef PK_WGMMA_OUTS192
 

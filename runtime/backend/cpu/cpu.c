@@ -212,10 +212,11 @@ static void cut_blocks(block_list *list, const pith_ops_batch *batch, uint32_t r
     }
 }
 
-static void cpu_begin(pith_ops_ctx *ctx, const pith_ops_batch *batch) {
+static bool cpu_begin(pith_ops_ctx *ctx, const pith_ops_batch *batch) {
     pith_host_batch_begin(&ctx->host, batch);
     cut_blocks(&ctx->attn_blocks, batch, PK_ATTN_QUERIES);
     cut_blocks(&ctx->heads_blocks, batch, PK_HEADS_ROWS);
+    return true;
 }
 
 /* --- norms --- */
@@ -417,16 +418,22 @@ static void cpu_heads(pith_ops_ctx *ctx, const pith_op_heads *op) {
 
 const pith_ops pith_ops_cpu = {
     .name = "cpu",
+    .steps_in_flight = 1,
     .alloc = pith_host_alloc,
     .free = pith_host_free,
     .copy_in = pith_host_copy,
     .copy_out = pith_host_copy,
     .sync = pith_host_sync,
+    .mark = pith_host_mark,
+    .wait = pith_host_wait,
+    .saturated = pith_host_saturated,
     .pack_weight = cpu_pack,
     .packed_free = cpu_packed_free,
     .reserve = cpu_reserve,
     .elems = cpu_elems,
     .begin = cpu_begin,
+    .end = pith_host_end,
+    .forget = pith_host_forget,
     .embed_norm = cpu_embed_norm,
     .add_norm = cpu_add_norm,
     .linear_qkv_rope = cpu_qkv_rope,

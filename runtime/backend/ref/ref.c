@@ -83,8 +83,9 @@ static pith_ops_elems ref_elems(const pith_ops_ctx *ctx) {
     return (pith_ops_elems){.act = sizeof(float), .qkv = sizeof(float)};
 }
 
-static void ref_begin(pith_ops_ctx *ctx, const pith_ops_batch *batch) {
+static bool ref_begin(pith_ops_ctx *ctx, const pith_ops_batch *batch) {
     pith_host_batch_begin(&ctx->host, batch);
+    return true;
 }
 
 static void ref_embed_norm(pith_ops_ctx *ctx, const pith_op_embed_norm *op) {
@@ -168,16 +169,22 @@ static void ref_heads(pith_ops_ctx *ctx, const pith_op_heads *op) {
 
 const pith_ops pith_ops_ref = {
     .name = "ref",
+    .steps_in_flight = 1,
     .alloc = pith_host_alloc,
     .free = pith_host_free,
     .copy_in = pith_host_copy,
     .copy_out = pith_host_copy,
     .sync = pith_host_sync,
+    .mark = pith_host_mark,
+    .wait = pith_host_wait,
+    .saturated = pith_host_saturated,
     .pack_weight = ref_pack,
     .packed_free = ref_packed_free,
     .reserve = ref_reserve,
     .elems = ref_elems,
     .begin = ref_begin,
+    .end = pith_host_end,
+    .forget = pith_host_forget,
     .embed_norm = ref_embed_norm,
     .add_norm = ref_add_norm,
     .linear_qkv_rope = ref_qkv_rope,

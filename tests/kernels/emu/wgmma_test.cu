@@ -1,4 +1,5 @@
-/* wgmma m64n64k16 and m64n192k16 over every operand layout, against layouts written as formulas. */
+/* wgmma m64n64k16, m64n128k16 and m64n192k16 over every operand layout, against layouts written as
+ * formulas. */
 #include "kernels/cuda/prim/copy.cuh"
 #include "kernels/cuda/prim/wgmma.cuh"
 #include "tests/kernels/emu/harness.cuh"
@@ -66,6 +67,10 @@ template <int N, bool BF16, bool TRANS_A, bool TRANS_B, bool REGISTERS> struct P
             ptx::wgmma_m64n64k16_f16_rs<TRANS_B>(d, regs, b, 1);
         } else if constexpr (N == 64) {
             ptx::wgmma_m64n64k16_f16_ss<TRANS_A, TRANS_B>(d, a, b, 1);
+        } else if constexpr (N == 128 && BF16) {
+            ptx::wgmma_m64n128k16_bf16_ss<TRANS_A, TRANS_B>(d, a, b, 1);
+        } else if constexpr (N == 128) {
+            ptx::wgmma_m64n128k16_f16_ss<TRANS_A, TRANS_B>(d, a, b, 1);
         } else if constexpr (BF16 && REGISTERS) {
             ptx::wgmma_m64n192k16_bf16_rs<TRANS_B>(d, regs, b, 1);
         } else if constexpr (BF16) {
@@ -188,6 +193,10 @@ void wgmma_m64n64_f16_matches_its_layout_formulas() {
 void wgmma_m64n64_bf16_matches_its_layout_formulas() {
     check_all<64, true>();
 }
+void wgmma_m64n128_matches_its_layout_formulas() {
+    check<128, false, false, false, false>(128, 128);
+    check<128, true, false, true, false>(128, 128);
+}
 void wgmma_m64n192_f16_matches_its_layout_formulas() {
     check_all<192, false>();
 }
@@ -213,6 +222,7 @@ void wgmma_reads_mn_major_operands_under_every_swizzle() {
 void wgmma_tests() {
     TEST_RUN(wgmma_m64n64_f16_matches_its_layout_formulas);
     TEST_RUN(wgmma_m64n64_bf16_matches_its_layout_formulas);
+    TEST_RUN(wgmma_m64n128_matches_its_layout_formulas);
     TEST_RUN(wgmma_m64n192_f16_matches_its_layout_formulas);
     TEST_RUN(wgmma_m64n192_bf16_matches_its_layout_formulas);
     TEST_RUN(wgmma_reads_k_major_operands_under_every_swizzle);

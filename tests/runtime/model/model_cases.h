@@ -64,6 +64,7 @@ typedef struct opened {
 } opened;
 
 typedef struct open_how {
+    const char *device; /* NULL: "cpu" */
     const char *isa;
     const char *dtype;
     uint32_t n_threads;
@@ -74,8 +75,10 @@ typedef struct open_how {
 
 static inline void open_model(opened *o, const char *dir, const open_how *how) {
     *o = (opened){0};
-    pith_device_opts device = {
-        .device = "cpu", .dtype = how->dtype, .isa = how->isa, .n_threads = how->n_threads};
+    pith_device_opts device = {.device = how->device != NULL ? how->device : "cpu",
+                               .dtype = how->dtype,
+                               .isa = how->isa,
+                               .n_threads = how->n_threads};
     MUST(pith_model_config_read(&o->config, dir, err));
     MUST(pith_checkpoint_open(&o->checkpoint, dir, &o->config, err));
     MUST(pith_device_open(&o->device, &device, err));

@@ -1,0 +1,48 @@
+# The CUDA backend without a GPU: its own files, the kernels compiled as host C++ and kernels/emu, in
+# the test programs of tests/runtime/backend/cuda and tests/runtime/backend/ops_test.c. Needs what
+# cmake/emu.cmake made; the backend's C files have the directory's flags and sanitizers, the kernels
+# have none, for speed: cmake/emu.cmake runs them under every check.
+if(NOT TARGET pith_emu)
+    return()
+endif()
+
+file(GLOB emulated_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/cuda/*.cu)
+set_source_files_properties(${emulated_kernels} PROPERTIES LANGUAGE CXX)
+emu_objects(pith_emulated_kernels SOURCES ${emulated_kernels}
+            ${CMAKE_SOURCE_DIR}/runtime/backend/cuda/emulated.cc
+            FLAGS -DPK_EMULATE -Wno-unknown-pragmas -O2)
+
+file(GLOB emulated_backend CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/backend/cuda/*.c)
+list(FILTER emulated_backend EXCLUDE REGEX "cuda/runtime.c$")
+# Objects, not an archive: their pith_cuda_open is taken, not the one that stands in for it.
+add_library(pith_backend_emulated OBJECT ${emulated_backend})
+
+# emulated_test(NAME SOURCE LINKS...)
+function(emulated_test name source)
+    add_executable(${name} ${source} $<TARGET_OBJECTS:pith_backend_emulated>
+                   $<TARGET_OBJECTS:pith_emu> $<TARGET_OBJECTS:pith_emulated_kernels>)
+    set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
+    target_compile_definitions(${name} PRIVATE PITH_EMULATED)
+    target_compile_options(${name} PRIVATE -Wno-unused-parameter)
+    target_link_libraries(${name} PRIVATE ${ARGN} PkgConfig::CMOCKA ${CMAKE_DL_LIBS} m)
+    if(TARGET pith_test_support)
+        target_link_libraries(${name} PRIVATE pith_test_support)
+    endif()
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}" TIMEOUT 300)
+endfunction()
+
+emulated_test(runtime.backend.cuda.ops_test ${CMAKE_SOURCE_DIR}/tests/runtime/backend/ops_test.c
+              pith_backend)
+file(GLOB emulated_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/runtime/backend/cuda/*_test.c)
+foreach(source ${emulated_tests})
+    get_filename_component(name ${source} NAME_WE)
+    emulated_test(runtime.backend.cuda.${name} ${source} pith_engine pith_model pith_text)
+endforeach()
+if(TARGET runtime.backend.cuda.mini_test)
+    emulated_test(runtime.backend.cuda.mini_long_test
+                  ${CMAKE_SOURCE_DIR}/tests/runtime/backend/cuda/mini_test.c
+                  pith_engine pith_model pith_text)
+    target_compile_definitions(runtime.backend.cuda.mini_long_test PRIVATE PITH_EMULATED_LONG)
+    set_tests_properties(runtime.backend.cuda.mini_long_test PROPERTIES LABELS long TIMEOUT 1800)
+endif()

@@ -1,0 +1,12 @@
+/* What stands in for the CUDA backend where it was not built. */
+#include "runtime/backend/host.h"
+
+pith_status pith_cuda_open(pith_device *device, const pith_device_opts *opts, pith_err *err) {
+    (void)device;
+    return pith_fail(err, PITH_UNSUPPORTED, "device \"%.64s\": this build has no CUDA backend",
+                     opts->device);
+}
+
+void pith_cuda_close(pith_ops_ctx *ctx) {
+    (void)ctx;
+}
