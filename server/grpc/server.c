@@ -224,6 +224,7 @@ void pith_grpc_server_set_ready(pith_grpc_server *server, pith_engine *engine,
                                 pith_observe *observe) {
     server->compression.engine = engine;
     server->compression.observe = observe;
+    atomic_store_explicit(&server->compression.loaded, true, memory_order_release);
     atomic_store_explicit(&server->ready, true,
                           memory_order_release); /* orders the two before it */
     pith_health_set_ready(server->health, engine);

@@ -1,6 +1,7 @@
 /* pithd with the fake engine: for the end-to-end scripts, which need answers on cue.
  *
- * Understands --listen ADDR, --http ADDR, --http-connections N, --http-receive-ms N, --log json,
+ * Understands --listen ADDR, --http ADDR, --http-connections N, --http-receive-ms N, --otlp URL,
+ * --log json,
  * --max-text-bytes N, --max-jobs N, --max-connections N, --drain-ms N, --send-stall-ms N, --health
  * ADDR, --keys FILE, --tls-cert, --tls-key and --tls-client-ca FILE, --load-ms N (the engine is
  * there so much later). Prints "listening on ADDR:PORT" on stderr and its counters when it has
@@ -21,6 +22,7 @@
 typedef struct settings {
     pith_grpc_opts server;
     pith_http_opts http;
+    const char *otlp;
     pith_engine_opts engine;
     uint32_t drain_ms;
     uint32_t load_ms;
@@ -43,6 +45,8 @@ static bool read_settings(settings *s, int argc, char **argv) {
             s->http.max_connections = (uint32_t)number;
         } else if (strcmp(name, "--http-receive-ms") == 0) {
             s->http.receive_ns = (int64_t)number * 1000000;
+        } else if (strcmp(name, "--otlp") == 0) {
+            s->otlp = argv[i + 1];
         } else if (strcmp(name, "--log") == 0) {
             pith_log_set_json(strcmp(argv[i + 1], "json") == 0);
         } else if (strcmp(name, "--max-text-bytes") == 0) {
@@ -97,13 +101,13 @@ static void *hurry(void *arg) {
 }
 
 static pith_status open_doors(doors *d, settings *s, pith_engine *engine, pith_err *err) {
-    pith_status status = pith_observe_open(&d->observe, engine, err);
+    pith_status status = pith_observe_open(&d->observe, engine, s->otlp, err);
     s->http.engine = engine;
     s->server.engine = s->load_ms == 0 ? engine : NULL;
     s->server.observe = s->http.observe = d->observe;
     if (status == PITH_OK && s->keys != NULL) {
         status = pith_keys_open(&d->keys, s->keys, err);
-        s->server.keys = d->keys;
+        s->server.keys = s->http.keys = d->keys;
     }
     if (status == PITH_OK && s->tls.chain != NULL) {
         status = pith_certificates_open(&d->certificates, &s->tls, "h2", err);
