@@ -13,7 +13,7 @@ tools=$PWD/build/tools
 
 build_packages=(build-essential cmake ninja-build pkg-config
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
-    libjemalloc-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev libmicrohttpd-dev libssl-dev
+    libjemalloc-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev
     libcmocka-dev)
 test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf
     python3-numpy)
