@@ -2,7 +2,7 @@
 JOBS ?= 2
 export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 
-.PHONY: demo build test test-long serve bench fuzz lint format clean bootstrap model-floor model-eval nvcc
+.PHONY: demo build test test-long serve docs bench fuzz lint format clean bootstrap model model-floor model-eval nvcc
 
 bootstrap:
 	@deploy/bootstrap.sh
@@ -41,6 +41,14 @@ model-floor:
 	@deploy/bootstrap.sh --build
 	@cmake --preset release >/dev/null
 	@cmake --build build/release -j $(JOBS) --target pith_recipe
+
+docs: build
+	@build/release/pithd --help=markdown >docs/options.md
+
+# The model that ships, made again from the text of this machine: hours; goes on where it stopped
+model: model-floor
+	@[ -n "$(PYTHON)" ] || deploy/bootstrap.sh --model
+	@models/recipe/run.sh
 
 # Figures, judge and card of the model that ships; see models/recipe/eval.sh for what it wants
 model-eval: model-floor

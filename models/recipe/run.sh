@@ -2,18 +2,19 @@
 # The whole recipe, one step after the other; a step whose file is there is not run again.
 #   models/recipe/run.sh [FOLDER]      FOLDER holds everything on the way: build/model
 # STEPS (training steps, 6000), SELF_STEPS (of the self-labelling round, 1500), SHORT_STEPS (each of
-# the runs that compare seeds and critical weights, 1200), THREADS (1), PYTHON (python3), and PYTHONS
-# (prefixes of further Python installations, whose library releases become patches and traces).
-# Interrupted training goes on from its last checkpoint. Nothing is written to models/pith-mini
-# before the last step, and that only when the new model judges better: see adopt.py.
+# the runs that compare seeds and critical weights, 1200), THREADS (1), PYTHON, and PYTHONS (prefixes
+# of further Python installations, whose library releases become patches and traces).
+# Interrupted training goes on from its last checkpoint. MODEL (models/pith-mini) is written by the
+# last step alone: with the self-labelled model where that judges better (adopt.py), else the first.
 set -euo pipefail
 cd "$(dirname "$0")"
 folder=$(mkdir -p "${1:-../../build/model}" && cd "${1:-../../build/model}" && pwd)
-python=${PYTHON:-python3}
+model=${MODEL:-$PWD/../pith-mini}
+python=${PYTHON:-$PWD/../../build/tools/model/bin/python}
 steps=${STEPS:-6000} self_steps=${SELF_STEPS:-1500} short_steps=${SHORT_STEPS:-1200}
 threads=${THREADS:-1}
 
-# step FILE COMMAND...: runs the command unless FILE is newer than nothing, that is, exists.
+# step FILE COMMAND...: runs the command unless FILE exists.
 step() {
     local file=$1
     shift
@@ -52,10 +53,17 @@ step relabelled.pickle "$python" relabel.py --dataset "$folder/dataset.pickle" \
 train self --dataset "$folder/relabelled.pickle" --steps "$self_steps" \
     --start-from "$folder/seed-0.pt" --peak 5e-4
 exported self dataset.pickle
+cp "$folder/seed-0/evaluation.json" "$folder/before-self-label.json"
+cp "$folder/self/evaluation.json" "$folder/after-self-label.json"
 for run in "0 0.3" "1 0.3" "2 0.3" "0 1.0" "0 3.0"; do
     read -r seed weight <<<"$run"
     name=short-$seed-$weight
     train "$name" --dataset "$folder/dataset.pickle" --steps "$short_steps" --seed "$seed" \
         --critical-weight "$weight"
     exported "$name" dataset.pickle
+    cp "$folder/$name/evaluation.json" "$folder/weight-$weight, seed $seed.json"
 done
+chosen=$("$python" adopt.py --first "$folder/seed-0" --second "$folder/self" --out "$model")
+cp "$chosen.pt.json" "$folder/model.pt.json"
+"$python" golden.py --model "$model" --out "$model/golden.json"
+WORK=$folder MODEL=$model PYTHON=$python ./eval.sh
