@@ -108,5 +108,5 @@ if(Python3_FOUND)
     add_test(NAME kernels.emu.mutants
              COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/kernels/emu/mutants.py
                      ${CMAKE_BINARY_DIR}/emu_mutants.json)
-    set_tests_properties(kernels.emu.mutants PROPERTIES LABELS long TIMEOUT 1800)
+    set_tests_properties(kernels.emu.mutants PROPERTIES LABELS long TIMEOUT 3600)
 endif()

@@ -11,8 +11,9 @@
  * ascending in steps of 16, never split; rotation, GELU and product in f32; one rounding to a
  * 16-bit output, where f16 saturates (counted; a NaN stays a NaN). So an output element depends on
  * its row of act, its row of weight, the dtype and the instruction family, never on rows, row
- * offset, tile or grid: the sm_90a tiles give each other's bits; the safe tile's differ where mma
- * and wgmma sum the 16 products of a step differently.
+ * offset, tile or grid: the sm_90a tiles, paired or not, give each other's bits (shown in the
+ * emulation; on a GPU to be shown by hashes of the outputs), the safe tile's differ where mma and
+ * wgmma sum the 16 products of a step differently.
  *
  * FLOPs 2 * rows * n * k. Bytes at best: act and out once, weight once; from L2 a 128 x 192 tile
  * asks (128 + 192) * 2 bytes per k and 2 * 128 * 192 FLOPs, 77 FLOP/B. H200's limit is its tensor
@@ -44,8 +45,9 @@ typedef enum pk_linear_cuda_tile {
 } pk_linear_cuda_tile;
 
 /* All pointers are device memory, aligned to 16 bytes, but `rows` and `saturated` to 4. out aliases
- * nothing. act has rows_max rows that may be read; those from *rows on may hold anything, and the
- * same rows of out are not written. */
+ * nothing. With `dependent` the grid before must not write weight, rope, positions or rows: they
+ * are read while it may be running. act has rows_max rows that may be read; those from *rows on may
+ * hold anything, and the same rows of out are not written. */
 typedef struct pk_linear_cuda_task {
     void *out;                 /* linear [rows, n] f32; geglu [rows, n / 2], qkv [rows, n] dtype */
     const void *act;           /* [rows_max, k] dtype */
@@ -60,7 +62,9 @@ typedef struct pk_linear_cuda_task {
     pk_dtype dtype;            /* PK_F16 or PK_BF16 */
     pk_linear_cuda_tile tile;
     uint32_t ctas;  /* the grid's size at most, not 0; each takes tiles in turn */
-    bool multicast; /* 128 x 192 only: pairs of CTAs share each weight tile */
+    bool multicast; /* 128 x 192 only: pairs of CTAs share each weight tile. ctas is then at most
+                       what is resident at once in pairs (cudaOccupancyMaxActiveClusters): a pair
+                       that has to wait takes its share of the tiles after all others */
     bool dependent; /* programmatic dependent launch */
     void *stream;
 } pk_linear_cuda_task;

@@ -36,6 +36,7 @@ struct Batch {
     pk_gate gate = PK_GATE_ASYMMETRIC;
     float gamma = 0.9f;
     uint32_t ctas = 2;
+    bool dependent = false; /* each launch on the one before */
 
     std::vector<float> z_tok, z_span, score;
     void run();
@@ -72,7 +73,7 @@ void Batch::run() {
     round.dim = uint32_t(dim);
     round.dtype = dtype;
     round.ctas = ctas;
-    TEST_LAUNCHED(pk_round_cuda(&round));
+    TEST_CHECK(pk_round_cuda(&round) == 0, "round"); /* no waiting between the launches */
 
     pk_linear_cuda_task product = {};
     product.out = conv.get();
@@ -84,7 +85,8 @@ void Batch::run() {
     product.k = uint32_t(shape.k);
     product.dtype = dtype;
     product.ctas = ctas;
-    TEST_LAUNCHED(pk_linear_cuda(&product));
+    product.dependent = dependent;
+    TEST_CHECK(pk_linear_cuda(&product) == 0, "product");
 
     pk_heads_cuda_task task = {};
     task.z_tok = out_tok.get();
@@ -105,6 +107,7 @@ void Batch::run() {
     task.gate = gate;
     task.gamma = gamma;
     task.ctas = ctas;
+    task.dependent = dependent;
     TEST_LAUNCHED(pk_heads_cuda(&task));
 
     z_tok = out_tok.download();
@@ -186,6 +189,9 @@ const std::vector<int> EDGES = {1, 2, 3, 4, 5, 13, 14, 15, 28, 1, 1, 30, 0, 6};
 
 void heads_match_ref_for_sequences_of_every_length() {
     check(Batch(EDGES, 192, 32, PK_F16, 1), 1); /* 123 rows: nine tiles, two CTAs */
+    Batch dependent({9, 12}, 64, 32, PK_F16, 6);
+    dependent.dependent = true;
+    check(dependent, 6);
     if (!brief()) {
         check(Batch(EDGES, 192, 32, PK_BF16, 2), 2);
         check(Batch({14}, 64, 48, PK_F16, 3), 3);

@@ -261,6 +261,19 @@ void a_product_is_exact_under_every_schedule() { /* the ring goes round three ti
     }
 }
 
+void a_step_of_few_or_no_rows_runs_in_the_grid_of_a_large_class() {
+    for (const Variant &variant : EVERY) {
+        for (size_t rows : {0, 3}) {
+            Problem p(PLAIN, 300, 192, 64, PK_F16, uint32_t(rows));
+            p.rows = rows; /* 302 more, neither read nor written */
+            std::fill(p.act.begin() + long(rows * p.k), p.act.end(), NAN);
+            p.ctas = 4;
+            p.run(variant);
+            compare(p);
+        }
+    }
+}
+
 /* Bits of row `row` of p. */
 std::string row_of(const Problem &p, size_t row) {
     size_t width = p.out_cols() * (p.form == PLAIN ? 4 : 2);
@@ -408,6 +421,7 @@ void linear_tests() {
     TEST_RUN(products_match_ref_at_the_sizes_of_pith_mini);
     TEST_RUN(products_match_ref_at_the_sizes_of_the_full_model);
     TEST_RUN(few_ctas_take_many_tiles_odd_and_even);
+    TEST_RUN(a_step_of_few_or_no_rows_runs_in_the_grid_of_a_large_class);
     TEST_RUN(a_product_is_exact_under_every_schedule);
     TEST_RUN(a_row_has_the_same_bits_alone_and_in_every_batch);
     TEST_RUN(rows_of_nan_and_infinity_leave_their_neighbours_bits_alone);

@@ -11,7 +11,10 @@ import tempfile
 
 ATTN, TILE = "kernels/cuda/attn.cu", "kernels/cuda/attn_tile.cuh"
 ATTN_WGMMA, PIPELINE = "kernels/cuda/attn_wgmma.cu", "tests/kernels/emu/pipeline_test.cu"
-FILTER = {ATTN: "attention", TILE: "attention", ATTN_WGMMA: "attention", PIPELINE: "product"}
+LINEAR, WGMMA = "kernels/cuda/linear.cu", "kernels/cuda/linear_wgmma.cu"
+NORM, HEADS = "kernels/cuda/norm.cu", "kernels/cuda/heads.cu"
+FILTER = {ATTN: "attention", TILE: "attention", ATTN_WGMMA: "attention", PIPELINE: "product",
+          LINEAR: "a_product", WGMMA: "a_product", NORM: "norm", HEADS: "heads"}
 # What is compiled where a header is mutated.
 INCLUDERS = {TILE: [ATTN, ATTN_WGMMA]}
 
@@ -116,6 +119,55 @@ MUTANTS = [
     ("pipeline_tiles_off_their_pattern", PIPELINE, "PK_SMEM_DYNAMIC(smem, 1024)",
      "PK_SMEM_DYNAMIC(smem, 128)", 0),
     ("pipeline_one_arrival_too_few", PIPELINE, "ring.empty + s * 8, 8", "ring.empty + s * 8, 7", 0),
+    ("linear_without_barrier_before_a_stage_is_read", LINEAR,
+     "__syncthreads(); /* copies of this stage", "/*", 0),
+    ("linear_without_barrier_before_the_next_tile", LINEAR,
+     "__syncthreads(); /* reads of the last stages", "/*", 0),
+    ("linear_waits_for_one_group_too_few", LINEAR, "cp_async_wait<STAGES - 2>",
+     "cp_async_wait<STAGES - 1>", 0),
+    ("linear_reads_k_past_the_end", LINEAR, "at < k ? rows - first - row : 0",
+     "rows - first - row", 0),
+    ("linear_without_swizzle", LINEAR, "(chunk ^ (row & 7))", "chunk", 0),
+    ("linear_does_not_wait_for_the_grid_before", LINEAR, "ptx::grid_wait();", "", 0),
+    ("wgmma_producer_never_waits", WGMMA,
+     "ptx::mbarrier_wait(ring.empty + stage * 8, parity_of<T>(count) ^ 1);", "", 0),
+    ("wgmma_consumer_never_waits", WGMMA,
+     "ptx::mbarrier_wait(ring.full + stage * 8, parity_of<T>(*count));", "", 0),
+    ("wgmma_releases_a_stage_still_read", WGMMA, "release<T>(ring, *count - 1);",
+     "release<T>(ring, *count);", 0),
+    ("wgmma_waits_for_one_step_too_few", WGMMA, "wgmma_wait<1>", "wgmma_wait<2>", 0),
+    ("wgmma_stores_accumulators_in_flight", WGMMA, "ptx::wgmma_wait<0>();", "", 0),
+    ("wgmma_without_fence", WGMMA, "ptx::wgmma_fence();", "", 0),
+    ("wgmma_never_starts_from_zero", WGMMA, "k > 0 || step > 0", "1", 0),
+    ("wgmma_without_init_fence", WGMMA, "ptx::mbarrier_init_fence();", "", 0),
+    ("wgmma_one_arrival_too_few", WGMMA, "T::GROUPS * 4 * T::CLUSTER", "T::GROUPS * 4 * T::CLUSTER - 1",
+     0),
+    ("wgmma_pair_releases_its_own_stage_only", WGMMA, "ptx::cluster_map(empty, threadIdx.x % 32)",
+     "ptx::cluster_map(empty, ptx::cluster_rank())", 0),
+    ("wgmma_pair_waits_for_its_own_consumers_only", WGMMA, "T::GROUPS * 4 * T::CLUSTER",
+     "T::GROUPS * 4", 0),
+    ("wgmma_pair_loads_one_half_twice", WGMMA, "col + int(part), full", "col, full", 0),
+    ("wgmma_pair_without_barrier_before_the_first_load", WGMMA,
+     "ptx::cluster_arrive();\n        ptx::cluster_wait();", "__syncthreads();", 0),
+    ("wgmma_pair_leaves_while_its_peer_works", WGMMA,
+     "ptx::cluster_arrive();\n        ptx::cluster_wait();", "", 1),
+    ("wgmma_pair_takes_the_same_rows", WGMMA, "* T::CLUSTER + rank)", "* T::CLUSTER)", 0),
+    ("wgmma_second_group_is_never_let_go", WGMMA, "ptx::barrier_arrive(1, 2 * GROUP_THREADS);", "",
+     0),
+    ("wgmma_loads_the_first_weights_twice", WGMMA, "if (count >= early)", "if (true)", 0),
+    ("wgmma_loads_act_before_the_grid_before_is_complete", WGMMA, "ptx::grid_wait();", "", 0),
+    ("norm_does_not_wait_for_the_grid_before", NORM, "ptx::grid_wait();", "", 0),
+    ("norm_sums_half_a_warp", NORM, "distance = 16", "distance = 8", 0),
+    ("norm_writes_rows_past_the_last", NORM, "row < rows;", "row <= rows;", 0),
+    ("heads_without_barrier_before_the_terms_are_read", HEADS,
+     "__syncthreads(); /* terms and logits", "/*", 0),
+    ("heads_without_barrier_before_the_next_tile", HEADS, "__syncthreads(); /* those reads", "/*",
+     0),
+    ("heads_take_the_next_sequence_for_their_own", HEADS,
+     "&& int(h.positions[row + distance]) == position + distance", "", 0),
+    ("heads_take_the_sequence_before_for_their_own", HEADS, "return position + distance >= 0;",
+     "return row + distance >= 0;", 0),
+    ("heads_do_not_wait_for_the_grid_before", HEADS, "ptx::grid_wait();", "", 0),
 ]
 
 

@@ -178,6 +178,38 @@ void a_normed_row_alone_has_the_bits_it_has_between_rows_of_nan() {
     }
 }
 
+/* Two residual norms, the second on what the first writes while it may still be running. */
+std::vector<uint16_t> two_norms(bool dependent) {
+    const size_t rows = 20, dim = 192;
+    std::vector<float> values = test::uniform(rows * dim, 2.0f, 1);
+    test::Buffer<float> x(values, "x"), delta(values, "delta");
+    test::Buffer<float> weight(test::uniform(dim, 1.5f, 2), "weight");
+    test::Buffer<uint16_t> out(rows * dim, "out");
+    test::Buffer<uint32_t> count(std::vector<uint32_t>(1, uint32_t(rows)), "rows");
+    pk_norm_cuda_task task = {};
+    task.x = x.get();
+    task.out_f32 = delta.get();
+    task.delta = delta.get();
+    task.weight = weight.get();
+    task.rows = count.get();
+    task.rows_max = uint32_t(rows);
+    task.dim = uint32_t(dim);
+    task.eps = EPS;
+    task.dtype = PK_F16;
+    task.ctas = 2;
+    TEST_CHECK(pk_add_norm_cuda(&task) == 0, "first");
+    task.dependent = dependent;
+    task.out_f32 = nullptr;
+    task.out = out.get();
+    TEST_LAUNCHED(pk_add_norm_cuda(&task));
+    return out.download();
+}
+
+void a_dependent_norm_waits_for_the_grid_before() {
+    std::vector<uint16_t> expected = two_norms(false), got = two_norms(true);
+    TEST_CHECK(expected == got && !test::poisoned(got, 0, got.size()), "bits");
+}
+
 void a_normed_value_too_large_for_f16_is_saturated_and_counted() {
     Task t(false, 9, 9, 192, PK_F16, 5);
     t.weight[3] = 3e9f;
@@ -225,6 +257,7 @@ void norm_tests() {
     TEST_RUN(residual_norm_matches_ref_at_every_width_and_number_of_rows);
     TEST_RUN(embedding_norm_matches_ref_for_tables_of_every_type);
     TEST_RUN(a_normed_row_alone_has_the_bits_it_has_between_rows_of_nan);
+    TEST_RUN(a_dependent_norm_waits_for_the_grid_before);
     TEST_RUN(a_normed_value_too_large_for_f16_is_saturated_and_counted);
     TEST_RUN(norms_refuse_an_invalid_task_and_skip_an_empty_one);
 }
