@@ -277,7 +277,7 @@ def check_sources(nvcc, folder, pool, sources, printing):
         for kernel in sorted(kernels.values(), key=lambda k: (k.name, k.arch)):
             if printing and kernel.hgmma:
                 print(f"{path} {kernel.name} {kernel.hgmma}")
-            elif not path.startswith(TESTS):
+            if not path.startswith(TESTS):
                 print(f"    {kernel.name} {kernel.arch}: {kernel.registers} registers, "
                       f"{kernel.threads} threads, {kernel.hgmma} HGMMA")
     return failed, table
