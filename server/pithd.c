@@ -6,6 +6,7 @@
  * flight were answered UNAVAILABLE. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
+#include "server/access/certificates.h"
 #include "server/access/keys.h"
 #include "server/common/engine_options.h"
 #include "server/common/options.h"
@@ -46,8 +47,9 @@ static void block_signals(sigset_t *set) {
 
 /* What runs beside the engine. */
 typedef struct doors {
-    pith_engine *engine; /* NULL while it loads */
-    pith_keys *keys;     /* NULL without --keys */
+    pith_engine *engine;             /* NULL while it loads */
+    pith_keys *keys;                 /* NULL without --keys */
+    pith_certificates *certificates; /* NULL without --tls-cert */
     pith_observe *observe;
     pith_grpc_server *grpc;
     pith_http_server *http; /* NULL without --http */
@@ -88,6 +90,7 @@ static pith_status open_http(doors *d, const pith_options *options, pith_err *er
         .listen = options->http,
         .engine = d->engine,
         .observe = d->observe,
+        .keys = d->keys,
         .fold_repeats = options->fold_repeats,
         .text_bytes_max = options->max_text_bytes,
     };
@@ -107,9 +110,18 @@ static pith_status open_front(doors *d, const pith_options *options, pith_err *e
     if (options->keys != NULL) {
         status = pith_keys_open(&d->keys, options->keys, err);
     }
+    bool tls =
+        options->tls_cert != NULL || options->tls_key != NULL || options->tls_client_ca != NULL;
+    if (status == PITH_OK && tls) {
+        const pith_certificate_files files = {.chain = options->tls_cert,
+                                              .key = options->tls_key,
+                                              .client_ca = options->tls_client_ca};
+        status = pith_certificates_open(&d->certificates, &files, "h2", err);
+    }
     pith_grpc_opts opts = {
         .listen = options->listen,
         .health_listen = options->health,
+        .certificates = d->certificates,
         .keys = d->keys,
         .text_bytes_max = options->max_text_bytes,
         .max_connections = options->max_connections,
@@ -127,7 +139,7 @@ static pith_status open_doors(doors *d, const pith_options *options, pith_err *e
         status = pith_engine_open_with(&d->engine, options, err);
     }
     if (status == PITH_OK) {
-        status = pith_observe_open(&d->observe, d->engine, err);
+        status = pith_observe_open(&d->observe, d->engine, options->otlp, err);
     }
     if (status == PITH_OK) {
         status = open_http(d, options, err);
@@ -144,6 +156,7 @@ static void close_doors(doors *d) {
     pith_engine_close(d->engine);
     pith_observe_close(d->observe);
     pith_keys_close(d->keys);
+    pith_certificates_close(d->certificates);
 }
 
 static size_t drain_doors(const doors *d, uint32_t grace_ms) {
@@ -166,26 +179,35 @@ static void announce(const doors *d) {
              health == NULL ? "" : ", health on ", health == NULL ? "" : health);
 }
 
-/* SIGHUP: what can be read again is, and stays as it was where it cannot be used. */
-static void reload(const doors *d) {
-    pith_err err;
-    if (d->keys == NULL) {
-        pith_log(PITH_LOG_INFO, "hangup: nothing to reload");
-    } else if (pith_keys_reload(d->keys, &err) != PITH_OK) {
-        pith_log(PITH_LOG_ERROR, "hangup: the old keys stay: %s", err.text);
+static void report(const char *what, pith_status status, const pith_err *err) {
+    if (status == PITH_OK) {
+        pith_log(PITH_LOG_INFO, "hangup: %s read again", what);
     } else {
-        pith_log(PITH_LOG_INFO, "hangup: %zu keys in force", pith_keys_count(d->keys));
+        pith_log(PITH_LOG_ERROR, "hangup: the old %s stay: %s", what, err->text);
+    }
+}
+
+/* SIGHUP: each thing that can be read again is replaced at once, or stays as it was where the new
+ * one cannot be used. */
+static void reload(const doors *d, const pith_options *options) {
+    pith_err err;
+    report("patterns and thresholds", pith_engine_reload_with(d->engine, options, &err), &err);
+    if (d->keys != NULL) {
+        report("keys", pith_keys_reload(d->keys, &err), &err);
+    }
+    if (d->certificates != NULL) {
+        report("certificates", pith_certificates_reload(d->certificates, &err), &err);
     }
 }
 
 /* The signal that ends the server, or 0: the device is lost, which is looked for four times a
  * second. */
-static int wait_for_end(const doors *d, const sigset_t *signals) {
+static int wait_for_end(const doors *d, const pith_options *options, const sigset_t *signals) {
     const struct timespec quarter = {.tv_nsec = 250 * 1000 * 1000};
     for (;;) {
         int number = sigtimedwait(signals, NULL, &quarter);
         if (number == SIGHUP) {
-            reload(d);
+            reload(d, options);
         } else if (number > 0) {
             return number;
         } else if (pith_engine_check(d->engine) == PITH_ENGINE_FAULTED) {
@@ -202,7 +224,7 @@ static int serve(const pith_options *options, sigset_t *signals) {
         return refuse(&err);
     }
     announce(&d);
-    int number = wait_for_end(&d, signals);
+    int number = wait_for_end(&d, options, signals);
     (void)sigdelset(signals, SIGHUP); /* of those that hurry the drain */
     pith_log(number == 0 ? PITH_LOG_ERROR : PITH_LOG_INFO, "%s: draining for up to %u ms",
              number == 0 ? "the device is lost" : strsignal(number), options->drain_ms);
@@ -237,7 +259,9 @@ int main(int argc, char **argv) {
         return refuse(&err);
     }
     int code = EXIT_DRAINED;
-    if (options.help) {
+    if (options.help_page) {
+        pith_options_page(stdout);
+    } else if (options.help) {
         usage();
     } else if (options.version) {
         (void)puts("pithd " PITH_VERSION);

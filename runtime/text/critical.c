@@ -1,5 +1,6 @@
 #include "runtime/text/critical.h"
 
+#include "runtime/base/slice.h"
 #include "runtime/text/critical_config.h"
 #include "runtime/text/words.h"
 
@@ -228,7 +229,8 @@ typedef struct scanner {
     pcre2_match_data *match;
     pith_arena *arena;
     pith_critical_scan *out;
-    bool full; /* the arena is over its bound */
+    bool full; /* the arena is over its bound, or the work was stopped */
+    pith_status stopped;
 } scanner;
 
 /* All matches in text[start, end) that begin before begin_max. False on a match limit. */
@@ -292,9 +294,15 @@ static void scan_stretch(scanner *s, const pcre2_code *code, size_t start, size_
     }
 }
 
-/* Word by word from `pos` on, each seen with the window - 1 words after it. */
-static void scan_words(scanner *s, const pcre2_code *code, size_t pos, uint32_t window) {
-    pith_word_walk walk = {.text = s->text, .len = s->len, .pos = pos};
+static void spend(scanner *s, size_t bytes) {
+    s->stopped = pith_slice_spend(bytes);
+    s->full = s->full || s->stopped != PITH_OK;
+}
+
+/* Word by word in text[pos, len), each seen with the window - 1 words after it. */
+static void scan_words(scanner *s, const pcre2_code *code, size_t pos, size_t len,
+                       uint32_t window) {
+    pith_word_walk walk = {.text = s->text, .len = len, .pos = pos};
     pith_word_walk ahead = walk;
     for (uint32_t i = 0; i < window; i++) {
         (void)pith_word_next(&ahead);
@@ -303,16 +311,24 @@ static void scan_words(scanner *s, const pcre2_code *code, size_t pos, uint32_t 
         size_t end = ahead.end > walk.end ? ahead.end : walk.end;
         scan_stretch(s, code, walk.start, end, walk.end);
         (void)pith_word_next(&ahead);
+        spend(s, walk.end - walk.start);
     }
 }
 
-/* Built-in classes never match white space, so one pass over the text sees what a walk by words
+/* Built-in classes never match white space, so one pass over whole words sees what a walk by words
  * sees. Should a match limit be hit all the same, the walk by words finds out where. */
 static void scan_text(scanner *s, const pcre2_code *code) {
-    size_t n_spans = s->out->spans.len;
-    if (code != NULL && !scan_slice(s, code, 0, s->len, s->len)) {
-        s->out->spans.len = n_spans;
-        scan_words(s, code, 0, 1);
+    size_t end;
+    for (size_t pos = 0; code != NULL && pos < s->len && !s->full; pos = end) {
+        end = s->len - pos > PITH_SLICE_BYTES
+                  ? pith_word_end(s->text, s->len, char_start(s->text, pos + PITH_SLICE_BYTES))
+                  : s->len;
+        size_t n_spans = s->out->spans.len;
+        if (!scan_slice(s, code, pos, end, end)) {
+            s->out->spans.len = n_spans;
+            scan_words(s, code, pos, end, 1);
+        }
+        spend(s, end - pos);
     }
 }
 
@@ -350,7 +366,7 @@ pith_status pith_critical_find(const pith_critical *critical, pith_critical_set 
     if (match == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "no memory to match critical patterns");
     }
-    scanner s = {critical, text, len, match, arena, scan, false};
+    scanner s = {critical, text, len, match, arena, scan, false, PITH_OK};
     if (set == PITH_CRITICAL_PUBLISHED) {
         scan_text(&s, critical->published);
     } else {
@@ -358,12 +374,15 @@ pith_status pith_critical_find(const pith_critical *critical, pith_critical_set 
         scan_text(&s, codes[KIND_PUBLISHED]);
         scan_text(&s, codes[KIND_EXTRA]);
         if (codes[KIND_CUSTOM] != NULL) {
-            scan_words(&s, codes[KIND_CUSTOM], 0,
+            scan_words(&s, codes[KIND_CUSTOM], 0, len,
                        window > PITH_CRITICAL_WINDOW_MAX ? PITH_CRITICAL_WINDOW_MAX : window);
         }
     }
     pcre2_match_data_free(match);
     merge(&scan->spans);
     merge(&scan->limited);
+    if (s.stopped != PITH_OK) {
+        return pith_fail(err, s.stopped, "stopped");
+    }
     return s.full ? pith_fail(err, PITH_EXHAUSTED, "no memory for critical spans") : PITH_OK;
 }

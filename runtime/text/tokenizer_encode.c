@@ -1,4 +1,5 @@
 /* Encoding: added tokens, NFC, pre-tokens, a cache of pre-tokens, BPE. */
+#include "runtime/base/slice.h"
 #include "runtime/base/utf8.h"
 #include "runtime/text/tokenizer.h"
 #include "runtime/text/tokenizer_impl.h"
@@ -215,7 +216,7 @@ static bool encode_gap(const encoder *e, const char *text, size_t len, size_t be
         } else {
             ok = push_long(e, text + pos, n, base + pos);
         }
-        if (!ok) {
+        if (!ok || pith_slice_spend(n) != PITH_OK) {
             return false;
         }
         pos = next;
@@ -325,6 +326,10 @@ pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_to
     }
     if (!ok) {
         list->len = before;
+        pith_status stopped = pith_slice_spend(0);
+        if (stopped != PITH_OK) {
+            return pith_fail(err, stopped, "stopped");
+        }
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the tokens of %zu bytes", len);
     }
     return PITH_OK;

@@ -1,5 +1,6 @@
 #include "runtime/text/units.h"
 
+#include "runtime/base/slice.h"
 #include "runtime/text/words.h"
 
 /* How a word may be cut before a token. */
@@ -137,6 +138,9 @@ static uint32_t walk(maker *m) {
         take_tokens(m, &w, more ? here.start : SIZE_MAX);
         make_word(m, &w);
         n_words++;
+        if (pith_slice_spend(w.end - w.start) != PITH_OK) {
+            break;
+        }
     }
     return n_words;
 }
@@ -157,6 +161,10 @@ pith_status pith_units_make(pith_document *doc, const pith_unit_source *source,
         return pith_fail(err, PITH_EXHAUSTED, "no memory for the units of %zu bytes", source->len);
     }
     doc->n_words = walk(&m);
+    pith_status stopped = pith_slice_spend(0);
+    if (stopped != PITH_OK) {
+        return pith_fail(err, stopped, "stopped");
+    }
     doc->n_lines = count_lines(source->text, source->len);
     m.units = pith_arena_alloc(arena, m.n_units, sizeof *m.units);
     if (m.units == NULL) {
@@ -168,5 +176,5 @@ pith_status pith_units_make(pith_document *doc, const pith_unit_source *source,
     (void)walk(&m);
     doc->units = m.units;
     doc->n_units = m.n_units;
-    return PITH_OK;
+    return pith_slice_spend(0);
 }

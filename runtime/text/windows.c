@@ -1,5 +1,7 @@
 #include "runtime/text/windows.h"
 
+#include "runtime/base/slice.h"
+
 pith_shown_limits pith_windows_limits(const pith_document_opts *opts) {
     /* Unit starts are at most `way` tokens apart. A window of `room` tokens ends within `way` of
      * its room, and the next begins within `way` of two halos before that: it begins later than the
@@ -10,6 +12,8 @@ pith_shown_limits pith_windows_limits(const pith_document_opts *opts) {
     uint32_t unit = way - space < PITH_UNIT_TOKENS_MAX ? way - space : PITH_UNIT_TOKENS_MAX;
     return (pith_shown_limits){.unit_tokens = unit, .space_tokens = space};
 }
+
+enum { SLICE_BYTES_PER_TOKEN = 4 };
 
 /* The tokens that the model is shown, without the tail of long white space. */
 typedef struct shown {
@@ -45,6 +49,7 @@ static bool collect_shown(shown *out, const pith_document *doc, const pith_windo
         while (unit != PITH_UNIT_NONE && filled <= unit) {
             out->first[filled++] = out->n;
         }
+        (void)pith_slice_spend(SLICE_BYTES_PER_TOKEN);
         out->ids[out->n] = source->tokens[i].id;
         out->units[out->n++] = unit;
     }
@@ -170,6 +175,7 @@ pith_status pith_windows_faithful(pith_document *doc, const pith_document_opts *
         cut(&c);
         pith_window *window = &doc->windows[doc->n_windows++];
         fill_window(doc, opts, &c, window);
+        (void)pith_slice_spend(window->n_ids * SLICE_BYTES_PER_TOKEN);
         window->unit_begin = unit;
         unit = owned_end(&c, doc->units, unit);
         window->unit_end = unit;

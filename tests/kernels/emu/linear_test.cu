@@ -181,7 +181,7 @@ void check(const std::vector<Variant> &variants, const Problem &problem, uint32_
 }
 
 bool brief() {
-    return test::mode() == test::MODE_RACE || test::mode() == test::MODE_ASAN;
+    return test::brief();
 }
 
 /* Small integers: every sum is exact, so every element must be. */

@@ -20,7 +20,17 @@ float fake_score(uint32_t id) {
     return (float)(mix(id) >> 40) / (float)(1 << 24);
 }
 
-enum { LOOK_US = 500, SETTLE_US = 10000 };
+enum { LOOK_US = 500, SETTLE_US = 10000, LOOK_NS = 1000000 };
+
+static int64_t scripted_now(void *self) {
+    scripted_clock *clock = self;
+    return atomic_load(&clock->now_ns);
+}
+
+pith_clock scripted_clock_init(scripted_clock *clock) {
+    atomic_store(&clock->now_ns, INT64_C(1000000000000));
+    return (pith_clock){.now_ns = scripted_now, .self = clock};
+}
 
 void fake_wait_submitted(fake_runner *fake, uint32_t n) {
     while (atomic_load(&fake->n_submitted) < n) {
@@ -41,7 +51,7 @@ void wait_tokenized(const pith_job *job) {
 
 static pith_status fake_submit(void *self, pith_step *step) {
     fake_runner *fake = self;
-    if (fake->n_inside == PITH_STEPS_IN_FLIGHT) {
+    if (fake->n_inside == PITH_STEPS_IN_FLIGHT || atomic_load(&fake->refuse)) {
         return PITH_EXHAUSTED;
     }
     fake->inside[fake->n_inside++] = step;
@@ -65,14 +75,18 @@ static void fake_compute(fake_runner *fake, pith_step *step) {
     step->status = atomic_load(&fake->fail)
                        ? pith_fail(&step->err, PITH_INTERNAL, "the device made a mistake")
                        : PITH_OK;
+    if (atomic_load(&fake->lost)) {
+        step->status = pith_fail(&step->err, PITH_UNAVAILABLE, "the device fell off the bus");
+    }
     step->begin_ns = 0;
     step->end_ns = 1000;
 }
 
 static pith_step *fake_poll(void *self, int64_t wait_ns) {
     fake_runner *fake = self;
-    if (fake->n_inside == 0 || atomic_load(&fake->held)) {
-        (void)usleep((useconds_t)(wait_ns / 1000));
+    bool held = atomic_load(&fake->held) && !atomic_exchange(&fake->one, false);
+    if (fake->n_inside == 0 || held) {
+        (void)usleep((useconds_t)(wait_ns < LOOK_NS ? wait_ns : LOOK_NS) / 1000);
         return NULL;
     }
     pith_step *step = fake->inside[0];
@@ -118,12 +132,14 @@ void kept_reply_take(void *user, const pith_reply *reply) {
     (void)snprintf(kept->fingerprint, sizeof kept->fingerprint, "%s", reply->model->fingerprint);
     kept->n_windows = reply->timing.n_windows;
     kept->model_ns = reply->timing.model_ns;
+    kept->partial = reply->partial;
     if (reply->result != NULL && kept->text == NULL) {
         kept->text_len = reply->result->text_len;
         kept->text = malloc(kept->text_len + 1);
         memcpy(kept->text, reply->result->text, kept->text_len);
         kept->text[kept->text_len] = '\0';
         kept->passthrough = reply->result->passthrough;
+        kept->unscored_words = reply->result->unscored_words;
         kept->kept_tokens = reply->result->kept_tokens;
     }
     (void)pthread_cond_broadcast(&kept->changed);

@@ -14,6 +14,9 @@ typedef struct fake_runner {
     atomic_bool held;        /* steps stay inside */
     atomic_bool fail;        /* steps end as PITH_INTERNAL */
     atomic_bool nan;         /* the first score of each step is NaN */
+    atomic_bool lost;        /* steps end as PITH_UNAVAILABLE */
+    atomic_bool one;         /* one more step comes back although held */
+    atomic_bool refuse;      /* no step is taken */
     atomic_uint n_submitted; /* steps taken so far */
     atomic_uint n_steps;     /* finished */
     pith_step *inside[PITH_STEPS_IN_FLIGHT];
@@ -44,7 +47,16 @@ typedef struct kept_reply {
     uint32_t n_windows;
     char fingerprint[64];
     int64_t model_ns;
+    uint32_t unscored_words;
+    bool partial;
 } kept_reply;
+
+/* A clock that stands still until a test sets it. */
+typedef struct scripted_clock {
+    atomic_int_fast64_t now_ns;
+} scripted_clock;
+
+pith_clock scripted_clock_init(scripted_clock *clock);
 
 void kept_reply_init(kept_reply *kept);
 void kept_reply_free(kept_reply *kept);
