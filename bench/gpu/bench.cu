@@ -200,7 +200,7 @@ void attn(const cudaDeviceProp &prop) {
             task.rows_max = len;
             task.heads = heads;
             task.dtype = PK_F16;
-            task.window = form == 2 ? PK_ATTN_CUDA_WINDOW_MAX : SIZE_MAX;
+            task.window = form == 2 ? size_t(PK_ATTN_CUDA_WINDOW_MAX) : SIZE_MAX;
             task.form = form == 1 ? PK_ATTN_WGMMA : PK_ATTN_SAFE;
             task.ctas = uint32_t(prop.multiProcessorCount) *
                         (form == 1 ? PK_ATTN_CUDA_WGMMA_CTAS : PK_ATTN_CUDA_SAFE_CTAS);
