@@ -101,6 +101,7 @@ def main():
     seconds = 300 if args.long else 30
     stages = [
         ("lint", lambda t, n: stage_command(t, n, "tests/lint/run.sh")),
+        ("gpu bench", lambda t, n: stage_command(t, n, "python3 tests/bench/gpu_run_test.py")),
         ("asan", lambda t, n: stage_ctest(t, n, "dev", long_label)),
         ("nvcc", lambda t, n: stage_command(t, n, "python3 tests/nvcc/gate.py")),
         ("layers", lambda t, n: stage_command(

@@ -329,7 +329,7 @@ static pith_status open_driver(driver *d, pith_err *err) {
     pith_model_spec spec = {.dir = c->model};
     pith_engine_opts opts = {.models = &spec,
                              .n_models = 1,
-                             .device = "auto",
+                             .device = getenv("PITH_DEVICE"), /* NULL: auto */
                              .dtype = "auto",
                              .isa = "auto",
                              .n_threads = (uint32_t)c->threads,

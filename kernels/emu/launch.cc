@@ -143,7 +143,8 @@ static void watch(bool on) {
     stack_t alternate = {};
     alternate.ss_sp = stack;
     alternate.ss_size = sizeof stack;
-    sigaltstack(&alternate, nullptr);
+    static stack_t before; /* the thread's own, which a sanitizer may have given it */
+    sigaltstack(on ? &alternate : &before, on ? &before : nullptr);
     struct sigaction action = {};
     action.sa_handler = on ? on_signal : SIG_DFL;
     action.sa_flags = SA_ONSTACK | SA_NODEFER;

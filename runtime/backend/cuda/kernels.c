@@ -7,7 +7,7 @@
 /* --- which tile --- */
 
 /* Computed, not yet measured on a GPU: tiles that fill 132 multiprocessors at 512 rows and keep
- * their operands longest from 2,048 on. bench/gpu/tune.py turns a measured table into rows. */
+ * their operands longest from 2,048 on. bench/gpu/tune.py reads what is best out of a sweep. */
 typedef struct tile_row {
     uint32_t rows_max; /* for steps up to this size */
     uint32_t n_min;

@@ -1,6 +1,7 @@
 /* Steps of the CUDA backend on its emulated instance: two in flight, what fails and what is left
  * after a failure, saturation. A model of four layers and one head, texts of a few tokens. */
 #include "runtime/backend/cuda/emulated.h"
+#include "runtime/engine/model_runner.h"
 #include "tests/runtime/model/model_cases.h"
 
 enum { TOKENS_MAX = 160, TEXT = 5, NO_MEMORY = 2, LAUNCH_RESOURCES = 701, LAUNCH_FAILURE = 719 };
@@ -94,6 +95,49 @@ static void two_steps_in_flight_have_the_bits_of_one_by_one(void **state) {
         assert_memory_equal(one[i].score, two[i].score, sizeof one[i].score);
     }
     assert_memory_not_equal(one[0].score, one[1].score, sizeof one[0].score);
+    close_model(&o);
+    check_nothing_left();
+}
+
+/* One thread hands steps over, another waits for them. */
+static void the_model_runner_takes_a_step_while_another_is_under_way(void **state) {
+    enum { STEPS = 6 };
+    opened o;
+    pith_runner runner;
+    text one[STEPS];
+    text two[STEPS];
+    pith_step steps[STEPS];
+    open_cuda(&o);
+    for (uint32_t i = 0; i < STEPS; i++) {
+        one[i] = text_of(i);
+        MUST(forward(o.encoder, &one[i], err));
+        two[i] = text_of(i);
+        steps[i] = (pith_step){.n_seq = 1,
+                               .n_tok = TEXT,
+                               .ids = two[i].ids,
+                               .cu_seqlens = two[i].offsets,
+                               .score = two[i].score};
+    }
+    pith_model model = {.encoder = o.encoder};
+    pith_model *models[] = {&model};
+    MUST(pith_model_runner_open(&runner, models, 1, &pith_clock_system, err));
+    uint32_t polled = 0;
+    for (uint32_t i = 0; i < STEPS; i++) {
+        assert_int_equal(runner.submit(runner.self, &steps[i]), PITH_OK);
+        if (i + 1 >= PITH_STEPS_IN_FLIGHT) {
+            assert_ptr_equal(runner.poll(runner.self, INT64_MAX), &steps[polled]);
+            assert_int_equal(steps[polled++].status, PITH_OK);
+        }
+    }
+    while (polled < STEPS) {
+        assert_ptr_equal(runner.poll(runner.self, INT64_MAX), &steps[polled]);
+        assert_int_equal(steps[polled++].status, PITH_OK);
+    }
+    for (uint32_t i = 0; i < STEPS; i++) {
+        assert_memory_equal(one[i].score, two[i].score, sizeof one[i].score);
+        assert_true(i == 0 || steps[i].begin_ns >= steps[i - 1].end_ns);
+    }
+    runner.close(runner.self);
     close_model(&o);
     check_nothing_left();
 }
@@ -364,6 +408,7 @@ static void shapes_that_a_gpu_does_not_multiply_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_steps_in_flight_have_the_bits_of_one_by_one),
+        cmocka_unit_test(the_model_runner_takes_a_step_while_another_is_under_way),
         cmocka_unit_test(no_device_memory_at_start_is_one_line_with_needed_and_free_bytes),
         cmocka_unit_test(any_allocation_may_fail_and_nothing_is_left),
         cmocka_unit_test(out_of_memory_in_a_step_is_exhausted_and_the_next_step_is_good),

@@ -1,0 +1,188 @@
+"""bench/gpu/run.sh without a GPU: what it would do, what it does when a step fails, hangs or cannot
+run, and the page it writes. Prints "ok", "not ok" and "skip" lines."""
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "bench/gpu"))
+os.chdir(ROOT)
+import page  # noqa: E402
+import run  # noqa: E402
+import stages  # noqa: E402
+import tune  # noqa: E402
+
+
+def launch(*arguments):
+    return subprocess.run([sys.executable, "bench/gpu/run.py", *arguments], capture_output=True,
+                          text=True, timeout=120, check=False)
+
+
+def a_dry_run_says_what_each_stage_would_do_and_exits_0():
+    with tempfile.TemporaryDirectory() as out:
+        done = launch("--out", out + "/none", "--dry-run", "--build", out)
+        assert done.returncode == 0, done.stderr
+        for number in range(9):
+            assert f"stage {number}: " in done.stdout, number
+        assert "would be skipped" in done.stdout and "programs: " in done.stdout
+        assert not os.path.exists(out + "/none"), "a dry run writes nothing"
+
+
+def every_test_named_in_the_plan_exists():
+    source = "".join(open(path, encoding="utf-8").read()
+                     for path in glob.glob("tests/kernels/emu/*.cu"))
+    known = re.findall(r"TEST_RUN\((\w+)\)", source)
+    for name in stages.INSTRUCTIONS + stages.LADDER + stages.KERNELS + stages.SANITIZED:
+        assert any(name in test for test in known), f"no test is named {name}"
+
+
+def the_stages_fit_into_their_eight_minutes():
+    plan = stages.plan("b", "python3", "e")
+    assert sum(stage.seconds for stage in plan) <= 10 * 60
+    assert [stage.number for stage in plan] == list(range(9))
+
+
+def a_stage_alone_writes_its_results_where_nothing_can_run():
+    with tempfile.TemporaryDirectory() as out:
+        for name in ("gpu_tests", "gpu_encoder"):  # a build that was carried, and runs nowhere
+            open(f"{out}/{name}", "w", encoding="utf-8").close()
+        done = launch("--out", out, "--build", out, "--stage", "1", "--stage", "5")
+        assert done.returncode == 0, done.stdout + done.stderr
+        with open(out + "/result.json", encoding="utf-8") as file:
+            result = json.load(file)
+        assert [s["stage"] for s in result["stages"]] == [1, 5]
+        assert {s["status"] for stage in result["stages"] for s in stage["steps"]} == {"skipped"}
+        assert "| 1 | wgmma_m64n192 | skipped" in open(out + "/result.md", encoding="utf-8").read()
+        assert len(os.listdir(out)) <= 8
+
+
+def a_step_that_fails_hangs_or_is_missing_is_told_apart():
+    python = sys.executable
+    good = run.run_step(stages.Step("good", [python, "-c", "print('noise')\nprint('{\"x\": 1}')"],
+                                    30, keep="json"))
+    assert good["status"] == "ok" and good["result"] == {"x": 1}, good
+    named = run.run_step(stages.Step("named", [python, "-c", "print('a_b 1.5\\nc x')"], 30,
+                                     keep="values"))
+    assert named["result"] == {"a_b": 1.5}, named
+    bad = run.run_step(stages.Step("bad", [python, "-c", "print('why'); raise SystemExit(3)"], 30))
+    assert bad["status"] == "failed with 3" and "why" in bad["output"], bad
+    slow = run.run_step(stages.Step("slow", [python, "-c", "import time; time.sleep(60)"], 1))
+    assert slow["status"] == "no answer within 1 s", slow
+    none = run.run_step(stages.Step("none", ["no-such-program"], 1, ["no-such-program"]))
+    assert none["status"] == "skipped" and "no-such-program" in none["why"], none
+
+
+def encoder_run(tok_per_s, length, **more):
+    return {"kernels": "sm90a", "tokens": 8192, "texts": 8192 // length,
+            "sum_of_squares": 8192 * length, "tok_per_s": tok_per_s, "step_ms": 0.7,
+            "wall_ms": 0.75, "changed_alone": 0, **more}
+
+
+def result_with(**by_name):
+    return {"date": "2026-01-01", "commit": "abc", "build": "ok", "stages": [
+        {"stage": 4, "title": "t", "steps": [
+            {"name": name, "status": "ok", "seconds": 1.0, "result": value}
+            for name, value in by_name.items()]}]}
+
+
+def the_page_fills_its_table_from_the_results():
+    text = page.page(result_with(**{
+        "auto 512": encoder_run(1.645e6, 512), "peer varlen 512 8448": {"tok_per_s": 1.0e6},
+        "peer padded 512 8448": {"tok_per_s": 0.5e6},
+        "auto one request of 512": encoder_run(7e5, 512),
+        "engine without a socket": {"tokens_per_s": 0.95e6},
+        "auto mini": encoder_run(1.0e6, 768),
+        "attn": [{"form": "global wgmma", "length": 8192, "tflop_s": 440.4}]}))
+    assert "1.645 M tok/s, 50 % of the bound (sm90a)" in text, text  # of 3.29 M
+    assert "1.65x varlen + compile, 3.29x padded" in text, text
+    assert "GPU 0.700 ms, wall 0.750 ms (+50 us)" in text, text
+    assert "440 TFLOP/s" in text and "0 texts changed in 3 runs" in text, text
+    assert "0.950 M tok/s, 95 % (pith-mini)" in text, text
+
+
+def a_page_without_results_says_not_measured():
+    text = page.page(result_with())
+    assert text.count("not measured") >= 7, text
+    changed = page.page(result_with(**{"auto 512": encoder_run(1e6, 512, changed_alone=2)}))
+    assert "2 texts changed in 1 runs" in changed, changed
+
+
+def a_tile_with_other_bits_is_left_out_of_the_table():
+    def row(tile, ns, bits, error=0):
+        return {"op": "plain", "n": 768, "k": 768, "rows": 512, "tile": tile, "error": error,
+                "ns": ns, "tflop_s": 1.0, "hash": bits}
+    rows = [row("safe", 1.0, "s"), row("128x192", 9.0, "a"), row("64x192", 8.0, "a"),
+            row("64x64", 2.0, "b"), row("128x192 pairs", 1.0, "a", error=1)]
+    assert [r["tile"] for r in tune.best(rows).values()] == ["64x192"]
+    assert [r["tile"] for r in tune.rejected(rows)] == ["64x64"]
+    assert tune.best([row("64x64", 2.0, "b", error=700)]) == {}
+
+
+def the_peers_pack_the_same_texts_as_the_encoder_bench():
+    try:
+        import peers
+    except ImportError:
+        return "no PyTorch here"
+    assert peers.lengths_of("512", 8448) == [512] * 16
+    mixed = peers.lengths_of("mixed", 8448)
+    assert sum(mixed) <= 8448 and all(32 <= n <= 2048 for n in mixed), mixed
+    return None
+
+
+def the_packed_peer_is_modernbert():
+    """Same weights, same texts: transformers padded and ours packed agree."""
+    try:
+        import peers
+        import torch
+        model = peers.padded_model(peers.SHAPES["tiny"]).eval()
+    except ImportError:
+        return "no PyTorch with transformers here"
+    shape, lengths = peers.SHAPES["tiny"], [150, 7, 1]
+    ours = peers.Packed(shape).eval()
+    names = {"embed.weight": "embeddings.tok_embeddings.weight", "norm.weight":
+             "embeddings.norm.weight", "final.weight": "final_norm.weight"}
+    theirs = model.state_dict()
+    for name in ours.state_dict():
+        other = names.get(name, name.replace(".qkv.", ".attn.Wqkv.").replace(".wo.", ".attn.Wo.")
+                          .replace(".wi.", ".mlp.Wi.").replace(".mlp_wo.", ".mlp.Wo."))
+        ours.state_dict()[name].copy_(theirs[other])
+    ids, cu, positions = peers.packed_batch(lengths, shape[4], "cpu")
+    tables = [peers.rope_table(positions, ours.head_dim, theta, "cpu", torch.float32)
+              for theta in (160000.0, 10000.0)]
+    with torch.no_grad():
+        found = ours(ids, cu, max(lengths), tables)
+        for begin, end in zip(cu[:-1].tolist(), cu[1:].tolist()):
+            expected = model(input_ids=ids[None, begin:end]).last_hidden_state[0]
+            worst = (found[begin:end] - expected).abs().max().item()
+            assert worst < 2e-3, worst
+    return None
+
+
+def main():
+    failed = 0
+    for test in (a_dry_run_says_what_each_stage_would_do_and_exits_0,
+                 every_test_named_in_the_plan_exists, the_stages_fit_into_their_eight_minutes,
+                 a_stage_alone_writes_its_results_where_nothing_can_run,
+                 a_step_that_fails_hangs_or_is_missing_is_told_apart,
+                 the_page_fills_its_table_from_the_results,
+                 a_page_without_results_says_not_measured,
+                 a_tile_with_other_bits_is_left_out_of_the_table,
+                 the_peers_pack_the_same_texts_as_the_encoder_bench,
+                 the_packed_peer_is_modernbert):
+        try:
+            why = test()
+            print(f"skip {test.__name__} ({why})" if why else f"ok {test.__name__}", flush=True)
+        except Exception:  # noqa: BLE001: each test is told apart, whatever broke it
+            failed += 1
+            print(f"not ok {test.__name__}", flush=True)
+            traceback.print_exc(file=sys.stdout)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
