@@ -2,7 +2,7 @@
 JOBS ?= 2
 export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 
-.PHONY: demo build test test-long serve bench fuzz lint format clean bootstrap model model-floor model-eval nvcc
+.PHONY: demo build test test-long serve docs bench fuzz lint format clean bootstrap model model-floor model-eval nvcc
 
 bootstrap:
 	@deploy/bootstrap.sh
@@ -41,6 +41,9 @@ model-floor:
 	@deploy/bootstrap.sh --build
 	@cmake --preset release >/dev/null
 	@cmake --build build/release -j $(JOBS) --target pith_recipe
+
+docs: build
+	@build/release/pithd --help=markdown >docs/options.md
 
 # The model that ships, made again from the text of this machine: hours; goes on where it stopped
 model: model-floor

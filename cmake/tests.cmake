@@ -66,7 +66,7 @@ endforeach()
 
 set(PITH_FUZZ_LINKS pith_text pith_weights)
 if(TARGET pith_server)
-    list(APPEND PITH_FUZZ_LINKS pith_server)
+    list(APPEND PITH_FUZZ_LINKS pith_server pith_cli)
 endif()
 file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
 foreach(source ${fuzzers})

@@ -112,6 +112,7 @@ static pith_status open_engine(pith_engine **engine, const pith_options *options
         .models = list->specs,
         .n_models = list->n,
         .device = options->device,
+        .gpu_kernels = options->gpu_kernels,
         .dtype = options->dtype,
         .isa = options->isa,
         .n_threads = options->threads,
@@ -138,5 +139,19 @@ pith_status pith_engine_open_with(pith_engine **engine, const pith_options *opti
         status = open_engine(engine, options, list, err);
     }
     free(list);
+    return status;
+}
+
+pith_status pith_engine_reload_with(pith_engine *engine, const pith_options *options,
+                                    pith_err *err) {
+    pith_file patterns = {0};
+    pith_status status = PITH_OK;
+    if (options->patterns != NULL) {
+        status = pith_file_read(&patterns, options->patterns, PATTERNS_BYTES_MAX, err);
+    }
+    if (status == PITH_OK) {
+        status = pith_engine_reload(engine, patterns.data, err);
+        pith_file_close(&patterns);
+    }
     return status;
 }

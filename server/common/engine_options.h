@@ -11,6 +11,11 @@
 PITH_MUST_USE pith_status pith_engine_open_with(pith_engine **engine, const pith_options *options,
                                                 pith_err *err);
 
+/* Reads the patterns file and each model's thresholds again; all of it is in force afterwards, or
+ * nothing has changed. */
+PITH_MUST_USE pith_status pith_engine_reload_with(pith_engine *engine, const pith_options *options,
+                                                  pith_err *err);
+
 /* Sets the log's level and form that the options name; before the first line is logged. */
 PITH_MUST_USE pith_status pith_apply_log(const pith_options *options, pith_err *err);
 

@@ -41,16 +41,25 @@ static const option_row rows[] = {
         "where to listen; port 0 picks one"),
     ROW("health", KIND_STRING, health, PITH_CMD_SERVE, NULL, "ADDR:PORT",
         "a port for gRPC health alone, plain text, without keys: for probes; off by default"),
+    ROW("tls-cert", KIND_STRING, tls_cert, PITH_CMD_SERVE, NULL, "FILE.pem",
+        "certificate chain of the gRPC port; taken up anew when it changes"),
+    ROW("tls-key", KIND_STRING, tls_key, PITH_CMD_SERVE, NULL, "FILE.pem", "its private key"),
+    ROW("tls-client-ca", KIND_STRING, tls_client_ca, PITH_CMD_SERVE, NULL, "FILE.pem",
+        "authorities of which clients must show a certificate"),
     ROW("keys", KIND_STRING, keys, PITH_CMD_SERVE, NULL, "FILE",
         "bearer keys, one a line: NAME KEY [TOKENS_PER_S [BURST]]; without it anybody may call"),
     ROW("http", KIND_STRING, http, PITH_CMD_SERVE, NULL, "ADDR:PORT",
         "HTTP port: POST /compress, /metrics, /livez, /readyz, /v1/models; off by default"),
     ROW("http-profile", KIND_STRING, http_profile, PITH_CMD_SERVE, "faithful", "faithful|kompress",
         "profile of POST /compress"),
+    ROW("otlp", KIND_STRING, otlp, PITH_CMD_SERVE, NULL, "URL",
+        "OpenTelemetry collector that takes a span a request over OTLP/HTTP; off by default"),
     ROW("model", KIND_MODEL, models, ENGINE, NULL, "[NAME=]DIR",
         "model folder, repeatable; the first is the default (default: the one that ships)"),
     ROW("device", KIND_STRING, device, ENGINE, "auto", "auto|cpu|cuda:N", "where the model runs"),
-    ROW("dtype", KIND_STRING, dtype, ENGINE, "auto", "auto|f32|bf16", "type of the products"),
+    ROW("dtype", KIND_STRING, dtype, ENGINE, "auto", "auto|f32|bf16|f16", "type of the products"),
+    ROW("gpu-kernels", KIND_STRING, gpu_kernels, ENGINE, "auto", "auto|safe",
+        "kernels on a GPU; safe: without wgmma"),
     ROW("isa", KIND_STRING, isa, ENGINE, "auto", "auto|ref|avx2|avx512|avx512-bf16",
         "pins the instruction set"),
     ROW("threads", KIND_U32, threads, ENGINE, "0", "N", "compute threads; 0: one a core"),
@@ -241,6 +250,8 @@ static pith_status read_arguments(pith_options *options, pith_command command, f
             operands_only = true;
         } else if (!operands_only && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {
             options->help = true;
+        } else if (!operands_only && strcmp(arg, "--help=markdown") == 0) {
+            options->help = options->help_page = true;
         } else if (!operands_only && strcmp(arg, "--version") == 0) {
             options->version = true;
         } else if (!operands_only && strncmp(arg, "--", 2) == 0) {
@@ -353,6 +364,48 @@ void pith_options_help(pith_command command, FILE *out) {
         }
         (void)fputc('\n', out);
     }
+}
+
+/* "a|b" would end a cell. */
+static void put_cell(const char *text, FILE *out) {
+    for (const char *c = text; *c != '\0'; c++) {
+        (void)(*c == '|' ? fputs("\\|", out) : fputc(*c, out));
+    }
+}
+
+static void page_section(const char *title, int commands, int without, FILE *out) {
+    (void)fprintf(out,
+                  "\n## %s\n\n| flag | environment | default | what it does |\n"
+                  "| --- | --- | --- | --- |\n",
+                  title);
+    for (size_t i = 0; i < N_ROWS; i++) {
+        const option_row *row = &rows[i];
+        if ((row->commands & commands) == 0 || (row->commands & without) != 0) {
+            continue;
+        }
+        char name[ENV_NAME_BYTES];
+        env_name(row, name);
+        (void)fprintf(out, "| `--%s`", row->name);
+        if (row->value_name != NULL) {
+            (void)fputc(' ', out);
+            put_cell(row->value_name, out);
+        }
+        (void)fprintf(out, " | `%s` | %s | ", name, row->fallback != NULL ? row->fallback : "");
+        put_cell(row->help, out);
+        (void)fputs(" |\n", out);
+    }
+}
+
+void pith_options_page(FILE *out) {
+    (void)fputs(
+        "# Options\n\n"
+        "Made from the table in `server/common/options.c` by `pithd --help=markdown`. A flag "
+        "without its dashes\nis also the key of a `--config` file. A flag wins over the "
+        "environment, that over the file, that over\nthe default. pithd logs the values in "
+        "force at start.\n",
+        out);
+    page_section("pithd, and pith where it runs a model itself", PITH_CMD_SERVE, 0, out);
+    page_section("pith alone", ALL, PITH_CMD_SERVE, out);
 }
 
 static int describe_value(const pith_options *options, const option_row *row, char *out,

@@ -29,6 +29,7 @@ typedef struct pith_options {
     const char *models[PITH_MODEL_OPTIONS_MAX]; /* "[NAME=]DIR" */
     uint32_t n_models;
     const char *device;
+    const char *gpu_kernels;
     const char *dtype;
     const char *isa;
     uint32_t threads;
@@ -44,8 +45,12 @@ typedef struct pith_options {
     const char *listen;
     const char *health;
     const char *keys;
+    const char *tls_cert;
+    const char *tls_key;
+    const char *tls_client_ca;
     const char *http; /* NULL: no HTTP port */
     const char *http_profile;
+    const char *otlp; /* NULL: no spans */
     uint32_t max_jobs;
     uint32_t max_connections;
     uint32_t drain_ms;
@@ -70,6 +75,7 @@ typedef struct pith_options {
     const char *operands[2];
     uint32_t n_operands;
     bool help;
+    bool help_page; /* --help=markdown */
     bool version;
     /* private */
     char *strings[PITH_OPTION_STRINGS_MAX];
@@ -84,6 +90,11 @@ void pith_options_free(pith_options *options);
 
 /* The flags of a command, one a line, with defaults. */
 void pith_options_help(pith_command command, FILE *out);
+
+/* docs/options.md: the options of both programs as a table, flag, variable and key beside each
+ * other.
+ */
+void pith_options_page(FILE *out);
 
 /* Every option of a command and its value in force, as "key=value" words in one line. */
 void pith_options_describe(const pith_options *options, pith_command command, char *line,

@@ -25,6 +25,7 @@ typedef struct pith_compression {
     /* What the answers of one stream may take, those of its open items (an upper bound) and those
      * that its peer has not taken: with more the stream is not read. One item may be over. */
     size_t stream_bytes_max;
+    atomic_bool loaded;  /* `engine` and `observe` are there: for probes, which come before */
     atomic_bool leaving; /* a drain has begun: ServerReady and ModelReady say so */
 } pith_compression;
 

@@ -13,13 +13,19 @@ enum { FIELD_INFER_ID = 3 };
 
 /* --- probes and metadata ------------------------------------------------------------------ */
 
+/* A server that loads its models is live and not ready. */
+static bool is_loaded(const pith_compression *service) {
+    return atomic_load_explicit(&service->loaded, memory_order_acquire);
+}
+
 static bool is_live(const pith_compression *service) {
-    pith_engine_state state = pith_engine_check(service->engine);
+    pith_engine_state state =
+        is_loaded(service) ? pith_engine_check(service->engine) : PITH_ENGINE_SERVING;
     return state != PITH_ENGINE_STALLED && state != PITH_ENGINE_FAULTED;
 }
 
 static bool is_ready(const pith_compression *service) {
-    return !atomic_load(&service->leaving) &&
+    return is_loaded(service) && !atomic_load(&service->leaving) &&
            pith_engine_check(service->engine) == PITH_ENGINE_SERVING;
 }
 

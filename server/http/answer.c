@@ -42,6 +42,8 @@ static unsigned http_code(pith_status status) {
         return MHD_HTTP_SERVICE_UNAVAILABLE;
     case PITH_DEADLINE:
         return MHD_HTTP_GATEWAY_TIMEOUT;
+    case PITH_NO_KEY:
+        return MHD_HTTP_UNAUTHORIZED;
     case PITH_UNSUPPORTED:
         return MHD_HTTP_NOT_IMPLEMENTED;
     default:
@@ -63,6 +65,7 @@ void pith_http_answer_error(pith_http_answer *answer, pith_status status, const 
         (void)json_object_set_new(error, "field", json_string(field));
     }
     pith_http_answer_json(answer, http_code(status), json_pack("{s:o}", "error", error));
+    answer->wants_key = status == PITH_NO_KEY;
     answer->retry_after_ns =
         answer->code == MHD_HTTP_SERVICE_UNAVAILABLE ? pith_rpc_retry_ns(&fault) : 0;
     if (answer->code == MHD_HTTP_SERVICE_UNAVAILABLE && answer->retry_after_ns == 0) {

@@ -43,9 +43,18 @@ static void resume(pith_http_exchange *ex) {
     (void)pthread_mutex_unlock(&server->mutex);
 }
 
+/* Makes the charge of the key's bucket the true one. */
+static void settle(const pith_http_exchange *ex, uint64_t tokens) {
+    if (ex->charged > 0) {
+        pith_keys_settle(ex->server->opts.keys, ex->key, ex->charged, tokens);
+    }
+}
+
 static void on_reply(void *user, const pith_reply *reply) {
     pith_http_exchange *ex = user;
-    if (reply->status == PITH_OK && reply->result != NULL) {
+    bool answered = reply->status == PITH_OK && reply->result != NULL;
+    settle(ex, answered ? reply->result->input_tokens : 0);
+    if (answered) {
         pith_http_answer_json(&ex->answer, MHD_HTTP_OK, result_json(reply));
     } else {
         const char *text = reply->error == NULL ? pith_status_name(reply->status) : reply->error;
@@ -108,9 +117,42 @@ static void submit_suspended(pith_http_exchange *ex, const pith_http_body *body)
     pith_err err = {0};
     pith_status status = submit(ex, body, &refusal, &err);
     if (status != PITH_OK) {
+        settle(ex, 0);
         refuse(ex, status, field_name(refusal.field), err.text, refusal.retry_after_ns);
         resume(ex);
     }
+}
+
+bool pith_http_admit(pith_http_exchange *ex) {
+    pith_keys *keys = ex->server->opts.keys;
+    if (keys == NULL) {
+        return true;
+    }
+    const char *header =
+        MHD_lookup_connection_value(ex->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+    ex->key = pith_keys_find(keys, header, header == NULL ? 0 : strlen(header));
+    if (ex->key == PITH_KEY_NONE) {
+        refuse(ex, PITH_NO_KEY, NULL, "expected \"Authorization: Bearer KEY\" with a known key", 0);
+        return false;
+    }
+    return true;
+}
+
+/* Takes the text's tokens from the key's bucket. */
+static bool charge(pith_http_exchange *ex) {
+    pith_keys *keys = ex->server->opts.keys;
+    uint64_t tokens = pith_keys_estimate(ex->text_len);
+    int64_t retry_ns = 0;
+    if (keys == NULL) {
+        return true;
+    }
+    if (!pith_keys_charge(keys, ex->key, tokens, ex->begin_ns, &retry_ns)) {
+        refuse(ex, PITH_EXHAUSTED, NULL, "the key has used up its tokens", retry_ns);
+        ex->answer.code = MHD_HTTP_TOO_MANY_REQUESTS;
+        return false;
+    }
+    ex->charged = tokens;
+    return true;
 }
 
 void pith_http_compress(pith_http_exchange *ex) {
@@ -140,7 +182,7 @@ void pith_http_compress(pith_http_exchange *ex) {
     } else if (body.text_len > ex->server->opts.text_bytes_max) {
         refuse(ex, PITH_INVALID, "content", "longer than this server accepts", 0);
         ex->answer.code = MHD_HTTP_CONTENT_TOO_LARGE;
-    } else {
+    } else if (charge(ex)) {
         submit_suspended(ex, &body);
     }
     pith_http_body_reset(&body);

@@ -42,6 +42,8 @@ pith_http_exchange *pith_http_exchange_new(pith_http_server *server,
     atomic_init(&ex->refs, 1);
     ex->server = server;
     ex->connection = connection;
+    ex->key = PITH_KEY_NONE;
+    ex->begin_ns = pith_clock_now(&pith_clock_system);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     ex->conn = info == NULL ? NULL : info->socket_context;
@@ -140,6 +142,9 @@ static void add_headers(pith_http_exchange *ex, struct MHD_Response *response) {
         (void)snprintf(seconds, sizeof seconds, "%lld",
                        (long long)((a->retry_after_ns + 999999999) / 1000000000));
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
+    if (a->wants_key) {
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     }
     if (a->allow != NULL) {
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, a->allow);

@@ -112,8 +112,8 @@ static void answer_page(pith_http_exchange *ex, const char *method, const char *
     }
 }
 
-/* The headers are here. A body that is announced too long is not waited for; the daemon closes the
- * connection after such an early answer. */
+/* The headers are here. A body without a key, or announced too long, is not waited for; the daemon
+ * closes the connection after such an early answer. */
 static enum MHD_Result begin(pith_http_server *server, struct MHD_Connection *connection,
                              const char *method, const char *url, void **state) {
     pith_http_exchange *ex = pith_http_exchange_new(server, connection);
@@ -122,6 +122,11 @@ static enum MHD_Result begin(pith_http_server *server, struct MHD_Connection *co
     }
     *state = ex;
     ex->ignores_body = !is_compress(method, url);
+    bool needs_key = !ex->ignores_body || strcmp(url, "/v1/models") == 0;
+    if (needs_key && !pith_http_admit(ex)) {
+        ex->whole = true;
+        return pith_http_send(ex);
+    }
     ex->too_large = announces_too_much(ex);
     if (!ex->too_large) {
         return MHD_YES;

@@ -19,6 +19,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/engine/engine.h"
+#include "server/access/keys.h"
 #include "server/observe/observe.h"
 
 #include <stdbool.h>
@@ -32,6 +33,7 @@ typedef struct pith_http_opts {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080"; port 0 picks one */
     pith_engine *engine;
     pith_observe *observe;    /* NULL: none, and /metrics is not found */
+    pith_keys *keys;          /* NULL: anybody may call; probes and /metrics never need one */
     pith_profile profile;     /* of /compress */
     bool fold_repeats;        /* of /compress in the faithful profile */
     size_t text_bytes_max;    /* 16 MiB */

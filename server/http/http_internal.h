@@ -42,6 +42,7 @@ typedef struct pith_http_answer {
     size_t len;
     int64_t retry_after_ns; /* 0: none */
     const char *allow;      /* methods of a 405, or NULL */
+    bool wants_key;         /* a 401 */
 } pith_http_answer;
 
 /* One request. References: the daemon until the request is completed, the engine until its reply,
@@ -62,6 +63,8 @@ struct pith_http_exchange {
     bool suspended; /* the daemon calls again when `answer` holds */
     pith_http_answer answer;
     pith_job *job;
+    int key;          /* of the table of keys, or PITH_KEY_NONE */
+    uint64_t charged; /* tokens taken from its bucket */
     size_t text_len;
     int64_t begin_ns;
     char traceparent[PITH_TRACEPARENT_BYTES];
@@ -110,6 +113,9 @@ void pith_http_answer_json(pith_http_answer *answer, unsigned code,
 void pith_http_answer_error(pith_http_answer *answer, pith_status status, const char *field,
                             const char *text, int64_t retry_after_ns);
 void pith_http_answer_text(pith_http_answer *answer, unsigned code, const char *text);
+
+/* Refuses a call that shows no key; true when it may go on. */
+bool pith_http_admit(pith_http_exchange *ex);
 
 /* compress.c: the body is whole. Answers at once, or suspends the connection. */
 void pith_http_compress(pith_http_exchange *ex);

@@ -9,12 +9,12 @@
 
 enum { ID_BYTES_MAX = 128, NAME_BYTES_MAX = 128, FIELDS_BYTES = 2048 };
 
-/* Untrusted bytes as printable ASCII that needs no escape in JSON. */
-static void copy_id(char out[ID_BYTES_MAX + 1], const char *id, size_t len) {
-    size_t n = len < ID_BYTES_MAX ? len : ID_BYTES_MAX;
+void pith_copy_id(char *out, size_t size, const void *id, size_t len) {
+    const char *from = id;
+    size_t n = len < size - 1 ? len : size - 1;
     for (size_t i = 0; i < n; i++) {
-        bool plain = id[i] >= 0x20 && id[i] < 0x7F && id[i] != '"' && id[i] != '\\';
-        out[i] = plain ? id[i] : '?';
+        bool plain = from[i] >= 0x20 && from[i] < 0x7F && from[i] != '"' && from[i] != '\\';
+        out[i] = plain ? from[i] : '?';
     }
     out[n] = '\0';
 }
@@ -26,7 +26,7 @@ static double ms(int64_t ns) {
 static int request_fields(char *out, size_t size, const pith_request_event *event,
                           const pith_trace_context *trace, int64_t duration_ns) {
     char id[ID_BYTES_MAX + 1];
-    copy_id(id, event->id, event->id_len);
+    pith_copy_id(id, sizeof id, event->id, event->id_len);
     return snprintf(out, size,
                     "\"method\":\"%s\",\"code\":\"%s\",\"reason\":\"%s\",\"field\":\"%s\","
                     "\"id\":\"%s\",\"trace\":\"%s\",\"text_bytes\":%zu,\"ms\":%.3f",

@@ -240,6 +240,7 @@ void pith_observe_write_page(pith_observe *observe, FILE *out) {
     write_steps(&stats, out);
     write_models(observe, out);
     write_process(out);
+    pith_tracer_write_metrics(observe->tracer, out);
     for (size_t i = 0; i < observe->n_sources; i++) {
         observe->sources[i].write(observe->sources[i].arg, out);
     }

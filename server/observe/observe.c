@@ -1,8 +1,10 @@
 #include "server/observe/observe.h"
 
+#include "server/grpc/rpc_error.h"
 #include "server/observe/observe_internal.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 const char *pith_entry_name(pith_entry entry) {
     static const char *const names[PITH_ENTRY_COUNT] = {
@@ -15,20 +17,66 @@ const char *pith_entry_name(pith_entry entry) {
     return names[entry];
 }
 
-pith_status pith_observe_open(pith_observe **observe, pith_engine *engine, pith_err *err) {
-    *observe = calloc(1, sizeof **observe);
-    if (*observe == NULL) {
+pith_status pith_observe_open(pith_observe **observe, pith_engine *engine, const char *otlp_url,
+                              pith_err *err) {
+    *observe = NULL;
+    pith_observe *made = calloc(1, sizeof *made);
+    if (made == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the metrics");
     }
-    (*observe)->engine = engine;
+    made->engine = engine;
     for (int e = 0; e < PITH_ENTRY_COUNT; e++) {
-        pith_histogram_init(&(*observe)->duration[e], &pith_histogram_seconds);
+        pith_histogram_init(&made->duration[e], &pith_histogram_seconds);
     }
+    pith_status status =
+        otlp_url == NULL ? PITH_OK : pith_tracer_open(&made->tracer, otlp_url, err);
+    if (status != PITH_OK) {
+        pith_observe_close(made);
+        return status;
+    }
+    *observe = made;
     return PITH_OK;
 }
 
 void pith_observe_close(pith_observe *observe) {
-    free(observe);
+    if (observe != NULL) {
+        pith_tracer_close(observe->tracer);
+        free(observe);
+    }
+}
+
+/* A failure of ours, not a refusal of what the peer sent or of more than there is room for. */
+static bool is_failure(pith_status status) {
+    return status == PITH_IO || status == PITH_CORRUPT || status == PITH_INTERNAL ||
+           status == PITH_NO_MEMORY || status == PITH_UNAVAILABLE;
+}
+
+static void trace(pith_observe *observe, const pith_request_event *event,
+                  const pith_trace_context *parent, int64_t duration_ns) {
+    if (observe->tracer == NULL) {
+        return;
+    }
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    pith_span span = {
+        .parent = *parent,
+        .name = pith_entry_name(event->entry),
+        .code = pith_rpc_code_name((int)pith_rpc_code_of(event->status)),
+        .failed = is_failure(event->status),
+        .end_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
+        .duration_ns = duration_ns,
+        .text_bytes = event->text_len,
+    };
+    pith_copy_id(span.request_id, sizeof span.request_id, event->id, event->id_len);
+    if (event->reply != NULL && event->reply->result != NULL) {
+        span.input_tokens = event->reply->result->input_tokens;
+        span.kept_tokens = event->reply->result->kept_tokens;
+        span.queue_ns = event->reply->timing.queue_ns;
+        span.tokenize_ns = event->reply->timing.tokenize_ns;
+        span.model_ns = event->reply->timing.model_ns;
+        span.finish_ns = event->reply->timing.finish_ns;
+    }
+    pith_tracer_add(observe->tracer, &span);
 }
 
 void pith_observe_request(pith_observe *observe, const pith_request_event *event) {
@@ -42,9 +90,10 @@ void pith_observe_request(pith_observe *observe, const pith_request_event *event
         memory_order_relaxed);
     pith_histogram_add(&observe->duration[event->entry],
                        duration_ns < 0 ? 0 : (uint64_t)duration_ns);
-    pith_trace_context trace;
-    (void)pith_trace_context_parse(event->traceparent, &trace);
-    pith_access_log(event, &trace, duration_ns);
+    pith_trace_context parent;
+    (void)pith_trace_context_parse(event->traceparent, &parent);
+    pith_access_log(event, &parent, duration_ns);
+    trace(observe, event, &parent, duration_ns);
 }
 
 bool pith_observe_add_source(pith_observe *observe, pith_metrics_source source, void *arg) {

@@ -1,4 +1,4 @@
-/* What the server says about its requests: metrics, one log line each, and later spans.
+/* What the server says about its requests: metrics, one log line each, and spans.
  *
  * Every front door (gRPC, OIP, HTTP) tells of each request once, when its answer is known, by
  * pith_observe_request. Counters are atomics and lose nothing; no request text is ever kept. Any
@@ -41,8 +41,9 @@ typedef struct pith_request_event {
     const char *traceparent; /* NULL or "": none */
 } pith_request_event;
 
+/* otlp_url: where spans go, see tracer.h; NULL: nowhere. */
 PITH_MUST_USE pith_status pith_observe_open(pith_observe **observe, pith_engine *engine,
-                                            pith_err *err);
+                                            const char *otlp_url, pith_err *err);
 void pith_observe_close(pith_observe *observe);
 
 /* `observe` may be NULL. */

@@ -5,11 +5,13 @@
 #include "runtime/base/histogram.h"
 #include "server/observe/observe.h"
 #include "server/observe/trace_context.h"
+#include "server/observe/tracer.h"
 
 #include <stdatomic.h>
 
 struct pith_observe {
     pith_engine *engine;
+    pith_tracer *tracer; /* NULL without --otlp */
     atomic_uint_fast64_t requests[PITH_ENTRY_COUNT][PITH_STATUS_COUNT];
     pith_histogram duration[PITH_ENTRY_COUNT];
     struct {
@@ -26,6 +28,8 @@ const char *pith_entry_name(pith_entry entry);
 void pith_observe_write_page(pith_observe *observe, FILE *out);
 
 /* access_log.c */
+/* Untrusted bytes as printable ASCII that needs no escape in JSON; others become '?'. */
+void pith_copy_id(char *out, size_t size, const void *id, size_t len);
 void pith_access_log(const pith_request_event *event, const pith_trace_context *trace,
                      int64_t duration_ns);
 

@@ -198,8 +198,32 @@ static void the_values_in_force_fit_one_line(void **state) {
     pith_options_free(&options);
 }
 
+/* `make docs` writes the page. */
+static void the_reference_page_is_up_to_date(void **state) {
+    char *made = NULL;
+    size_t made_len = 0;
+    FILE *out = open_memstream(&made, &made_len);
+    assert_non_null(out);
+    pith_options_page(out);
+    (void)fclose(out);
+    char path[4096];
+    const char *source = getenv("PITH_SOURCE");
+    (void)snprintf(path, sizeof path, "%s/docs/options.md", source != NULL ? source : ".");
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    char *committed = calloc(1, made_len + 2);
+    assert_non_null(committed);
+    size_t len = fread(committed, 1, made_len + 1, file);
+    (void)fclose(file);
+    assert_int_equal(len, made_len);
+    assert_string_equal(committed, made);
+    free(committed);
+    free(made);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_reference_page_is_up_to_date),
         cmocka_unit_test(built_in_values_hold_when_nothing_is_said),
         cmocka_unit_test(a_flag_wins_over_the_environment_and_that_over_the_file),
         cmocka_unit_test(a_model_flag_replaces_the_models_of_the_file),

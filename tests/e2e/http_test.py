@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 from support import Script, wait_until
@@ -278,6 +279,30 @@ def metrics(script):
     script.check("no_line_has_a_requests_text", secret not in "".join(server.lines), server.lines)
 
 
+def keys(script):
+    with tempfile.NamedTemporaryFile("w", suffix=".keys") as file:
+        file.write("free 0123456789abcdef-free\npoor 0123456789abcdef-poor 1 40\n")
+        file.flush()
+        server = start(script, "--keys", file.name)
+        show = lambda key: {"Authorization": f"Bearer {key}"}
+        body = json.dumps({"content": "word 42 " * 10})
+        for name, headers in {"no_key": {}, "another_key": show("0123456789abcdef-none"),
+                              "another_scheme": {"Authorization": "Basic 0123456789abcdef-free"}}.items():
+            status, headers, _ = ask(server, "POST", "/compress", body, headers)
+            script.check(f"{name}_is_401", status == 401 and headers.get("WWW-Authenticate") == "Bearer", headers)
+        script.check("models_want_a_key_too", ask(server, "GET", "/v1/models")[0] == 401 and
+                     ask(server, "GET", "/v1/models", headers=show("0123456789abcdef-free"))[0] == 200)
+        script.check("probes_and_metrics_want_none",
+                     [ask(server, "GET", p)[0] for p in ("/livez", "/readyz", "/metrics")] == [200] * 3)
+        codes = [ask(server, "POST", "/compress", body, show("0123456789abcdef-free"))[0] for _ in range(5)]
+        script.check("a_key_without_a_rate_has_no_limit", codes == [200] * 5, codes)
+        replies = [ask(server, "POST", "/compress", body, show("0123456789abcdef-poor")) for _ in range(5)]
+        last = replies[-1]
+        script.check("a_key_that_has_used_up_its_tokens_is_429",
+                     replies[0][0] == 200 and last[0] == 429 and int(last[1]["Retry-After"]) >= 1, last)
+        server.stop()
+
+
 def placeholders(script):
     """Headroom puts {{HEADROOM_TAG_n}} where a protected tag stood; a lost one is a lost block."""
     if script.args.fake:
@@ -331,4 +356,4 @@ def drain(script):
 
 if __name__ == "__main__":
     script = Script(__doc__)
-    sys.exit(script.run(answers, bad_bodies, bounds, connections, waiting, metrics, placeholders, drain))
+    sys.exit(script.run(answers, bad_bodies, bounds, connections, waiting, metrics, keys, placeholders, drain))
