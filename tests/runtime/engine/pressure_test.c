@@ -238,7 +238,7 @@ static void a_hundred_thousand_cancelled_jobs_leave_nothing_behind(void **state)
 static void a_cancelled_giant_stops_while_it_is_tokenized(void **state) {
     fake_runner fake;
     pith_engine *engine = faked(&fake, (pith_engine_opts){0});
-    char *giant = words_of(1500000, 5); /* 8 MB */
+    char *giant = words_of(600000, 5); /* 3 MB */
     kept_reply kept;
     kept_reply alone;
     kept_reply_init(&kept);
@@ -263,10 +263,10 @@ static void a_cancelled_giant_stops_while_it_is_tokenized(void **state) {
 
 /* Three giants fill every thread for long texts, a fourth waits for one; short ones go past. */
 static void short_texts_go_past_giants_that_are_tokenized(void **state) {
-    enum { GIANTS = 4, SHORT = 20 };
+    enum { GIANTS = 4, SHORT = 5 };
     fake_runner fake;
     pith_engine *engine = faked(&fake, (pith_engine_opts){0});
-    char *giant = words_of(600000, 6); /* 3 MB */
+    char *giant = words_of(200000, 6); /* 1 MB */
     char *text = words_of(600, 7);     /* over what submit ingests itself */
     kept_reply giants[GIANTS];
     kept_reply kept[SHORT];
