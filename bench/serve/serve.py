@@ -50,10 +50,10 @@ class Bench:
     def start(self, *flags, program="pithd"):
         return Server(os.path.join(self.args.build, program), ["--http", "127.0.0.1:0", *flags])
 
-    def ghz(self, server, *flags, data=None, call="Compress"):
+    def ghz(self, server, *flags, data=None, call="Compress", timeout="60s"):
         """ghz's report; its own exit status says nothing about calls that failed."""
         done = subprocess.run(["ghz", "--insecure", "--protoset", self.args.protoset, "--call", f"{SERVICE}.{call}",
-                               "-D", data or self.short, "--format", "json", "--timeout", "60s", *map(str, flags), server.addr],
+                               "-D", data or self.short, "--format", "json", "--timeout", timeout, *map(str, flags), server.addr],
                               stdout=subprocess.PIPE, check=True)
         report = json.loads(done.stdout)
         tail = {p["percentage"]: p["latency"] / 1e6 for p in report.get("latencyDistribution") or []}
@@ -144,7 +144,7 @@ def mixed_and_streams(b):
             ("mixed lengths, 16 in flight", ("-c", 16, "--connections", 8, *b.seconds()), {"data": b.mixed}),
             ("streams of 16 texts, 8 open", ("-c", 8, "-n", 16, "--connections", 8, "--stream-call-count", 16),
              {"data": b.items, "call": "StreamCompress"}),
-            ("calls given up after 20 ms", ("-c", 64, "--connections", 8, "--timeout", "20ms", *b.seconds()), {})):
+            ("calls given up after 20 ms", ("-c", 64, "--connections", 8, *b.seconds()), {"timeout": "20ms"})):
         r = b.ghz(server, *flags, **options)
         print(f"| {name} | {r['rps']:.1f} | {r['p50']:.1f} | {r['p99']:.1f} | {r['codes']} |", flush=True)
     left = b.metric(server, "pith_jobs_in_flight")
