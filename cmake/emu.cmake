@@ -1,6 +1,7 @@
 # kernels/emu: the CUDA kernels compiled as host C++ and run without a GPU. One program holds all of
-# its tests; it is built three times, because each build sees what the others cannot:
+# its tests; it is built four times, because each build sees what the others cannot:
 #   plain  many schedules, NaN-filled memory, late copies
+#   clang  variables that a kernel never set are NaN (where there is a clang++)
 #   race   happens-before checking: kernels are compiled with -fsanitize=thread, and the program is
 #          linked without it, so that kernels/emu/hooks.cc receives the calls
 #   asan   bounds of shared and global memory, alignment, overflow
@@ -65,6 +66,35 @@ emu_library(pith_emu_asan "-O1;-fsanitize=address;-fno-omit-frame-pointer")
 emu_program(plain pith_emu "-O2" "")
 emu_program(race pith_emu "-O1;-fsanitize=thread" "")
 emu_program(asan pith_emu_asan "${emu_asan}" "-fsanitize=address,undefined")
+
+# clang's pattern for a float is a NaN; gcc's is a finite number that a product with 0 hides.
+find_program(PITH_CLANGXX NAMES clang++ clang++-19 clang++-16 clang++-14)
+if(PITH_CLANGXX)
+    set(pattern_objects)
+    foreach(source ${emu_kernels})
+        get_filename_component(name ${source} NAME_WE)
+        set(object ${CMAKE_BINARY_DIR}/emu_clang/${name}.o)
+        add_custom_command(
+            OUTPUT ${object}
+            COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/emu_clang
+            COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${PITH_CLANGXX} -std=c++17 -O2 -g1 -w
+                    -ftrivial-auto-var-init=pattern -fno-strict-aliasing -ffp-contract=off
+                    -DPK_EMULATE -DPK_EMU_PATTERN -I${CMAKE_SOURCE_DIR} -MD -MF ${object}.d
+                    -c -x c++ ${source} -o ${object}
+            DEPENDS ${source} DEPFILE ${object}.d COMMENT "clang++ ${name}.cu" VERBATIM)
+        list(APPEND pattern_objects ${object})
+    endforeach()
+    set_source_files_properties(${pattern_objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+    add_executable(kernels.emu.clang $<TARGET_OBJECTS:pith_emu> $<TARGET_OBJECTS:pith_emu_ref>
+                   ${pattern_objects})
+    set_target_properties(kernels.emu.clang PROPERTIES LINKER_LANGUAGE CXX LINK_OPTIONS "")
+    target_link_libraries(kernels.emu.clang PRIVATE ${CMAKE_DL_LIBS} m)
+    add_test(NAME kernels.emu.clang COMMAND kernels.emu.clang)
+    set_tests_properties(kernels.emu.clang PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}" TIMEOUT 300)
+else()
+    add_test(NAME kernels.emu.clang COMMAND ${CMAKE_COMMAND} -E echo
+             "skip kernels.emu.clang (no clang++)")
+endif()
 
 # Planted faults in kernels, each compiled and run: some minutes, so with the long tests only.
 find_package(Python3 COMPONENTS Interpreter QUIET)

@@ -15,7 +15,8 @@ build_packages=(build-essential cmake ninja-build pkg-config
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
     libjemalloc-dev libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev
     libcmocka-dev)
-test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf)
+test_packages=(clang clang-format libclang-rt-dev python3 python3-grpcio python3-protobuf
+    python3-numpy)
 cuda_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88
     nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85 nvidia-cublas==13.1.0.3
     nvidia-nccl-cu13==2.32.3 nvidia-cuda-nvdisasm==13.2.51)

@@ -2,9 +2,11 @@
  * SIGHUP reloads what can be reloaded.
  *
  * Exit codes: 0 drained, also when the grace ran out or a second signal cut calls (the log says how
- * many); 2 could not start, one line on stderr says why. */
+ * many); 2 could not start, one line on stderr says why; 3 the device was lost and the calls in
+ * flight were answered UNAVAILABLE. */
 #include "runtime/base/log.h"
 #include "runtime/engine/engine.h"
+#include "server/access/certificates.h"
 #include "server/access/keys.h"
 #include "server/common/engine_options.h"
 #include "server/common/options.h"
@@ -16,8 +18,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, LINE_BYTES = 2048 };
+enum { EXIT_DRAINED = 0, EXIT_REFUSED = 2, EXIT_LOST = 3, LINE_BYTES = 2048 };
 
 static int refuse(const pith_err *err) {
     (void)fprintf(stderr, "pithd: %s\n", err->text);
@@ -44,8 +47,9 @@ static void block_signals(sigset_t *set) {
 
 /* What runs beside the engine. */
 typedef struct doors {
-    pith_engine *engine; /* NULL while it loads */
-    pith_keys *keys;     /* NULL without --keys */
+    pith_engine *engine;             /* NULL while it loads */
+    pith_keys *keys;                 /* NULL without --keys */
+    pith_certificates *certificates; /* NULL without --tls-cert */
     pith_observe *observe;
     pith_grpc_server *grpc;
     pith_http_server *http; /* NULL without --http */
@@ -106,9 +110,18 @@ static pith_status open_front(doors *d, const pith_options *options, pith_err *e
     if (options->keys != NULL) {
         status = pith_keys_open(&d->keys, options->keys, err);
     }
+    bool tls =
+        options->tls_cert != NULL || options->tls_key != NULL || options->tls_client_ca != NULL;
+    if (status == PITH_OK && tls) {
+        const pith_certificate_files files = {.chain = options->tls_cert,
+                                              .key = options->tls_key,
+                                              .client_ca = options->tls_client_ca};
+        status = pith_certificates_open(&d->certificates, &files, "h2", err);
+    }
     pith_grpc_opts opts = {
         .listen = options->listen,
         .health_listen = options->health,
+        .certificates = d->certificates,
         .keys = d->keys,
         .text_bytes_max = options->max_text_bytes,
         .max_connections = options->max_connections,
@@ -143,6 +156,7 @@ static void close_doors(doors *d) {
     pith_engine_close(d->engine);
     pith_observe_close(d->observe);
     pith_keys_close(d->keys);
+    pith_certificates_close(d->certificates);
 }
 
 static size_t drain_doors(const doors *d, uint32_t grace_ms) {
@@ -181,6 +195,25 @@ static void reload(const doors *d, const pith_options *options) {
     if (d->keys != NULL) {
         report("keys", pith_keys_reload(d->keys, &err), &err);
     }
+    if (d->certificates != NULL) {
+        report("certificates", pith_certificates_reload(d->certificates, &err), &err);
+    }
+}
+
+/* The signal that ends the server, or 0: the device is lost, which is looked for four times a
+ * second. */
+static int wait_for_end(const doors *d, const pith_options *options, const sigset_t *signals) {
+    const struct timespec quarter = {.tv_nsec = 250 * 1000 * 1000};
+    for (;;) {
+        int number = sigtimedwait(signals, NULL, &quarter);
+        if (number == SIGHUP) {
+            reload(d, options);
+        } else if (number > 0) {
+            return number;
+        } else if (pith_engine_check(d->engine) == PITH_ENGINE_FAULTED) {
+            return 0;
+        }
+    }
 }
 
 static int serve(const pith_options *options, sigset_t *signals) {
@@ -191,12 +224,10 @@ static int serve(const pith_options *options, sigset_t *signals) {
         return refuse(&err);
     }
     announce(&d);
-    int number;
-    while (sigwait(signals, &number) == 0 && number == SIGHUP) {
-        reload(&d, options);
-    }
+    int number = wait_for_end(&d, options, signals);
     (void)sigdelset(signals, SIGHUP); /* of those that hurry the drain */
-    pith_log(PITH_LOG_INFO, "%s: draining for up to %u ms", strsignal(number), options->drain_ms);
+    pith_log(number == 0 ? PITH_LOG_ERROR : PITH_LOG_INFO, "%s: draining for up to %u ms",
+             number == 0 ? "the device is lost" : strsignal(number), options->drain_ms);
     impatience watch = {.signals = signals, .doors = &d};
     pthread_t watcher;
     bool watched = pthread_create(&watcher, NULL, watch_second_signal, &watch) == 0;
@@ -207,7 +238,7 @@ static int serve(const pith_options *options, sigset_t *signals) {
     }
     close_doors(&d);
     pith_log(cut > 0 ? PITH_LOG_WARN : PITH_LOG_INFO, "drained, %zu calls cut", cut);
-    return EXIT_DRAINED;
+    return number == 0 ? EXIT_LOST : EXIT_DRAINED;
 }
 
 int main(int argc, char **argv) {

@@ -14,6 +14,8 @@ import xml.etree.ElementTree as xml
 
 CMOCKA = re.compile(r"^\[ *(OK|FAILED|SKIPPED) *\] ([\w.]+)")
 SCRIPT = re.compile(r"^(ok|not ok|skip) (\S.*)$")
+# The distribution's, which has what bootstrap installs for it.
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else "python3"
 JOBS = os.environ.get("JOBS", "2")
 
 
@@ -103,7 +105,7 @@ def main():
         ("nvcc", lambda t, n: stage_command(t, n, "python3 tests/nvcc/gate.py")),
         ("layers", lambda t, n: stage_command(
             t, n, f"cmake --preset release && cmake --build build/release -j {JOBS} --target layers pithd pith")),
-        ("recipe", lambda t, n: stage_command(t, n, "python3 models/recipe/test_all.py")),
+        ("recipe", lambda t, n: stage_command(t, n, f"{PYTHON} models/recipe/test_all.py")),
         ("tsan", lambda t, n: stage_ctest(
             t, n, "tsan", f"{long_label} -R 'runtime.engine|server|runtime.base|runtime.backend'")),
         ("e2e", lambda t, n: stage_command(t, n, "tests/e2e/run.sh")),

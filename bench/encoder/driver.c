@@ -2,9 +2,9 @@
  *
  * driver MODEL_DIR THREADS DTYPE ISA TOKENS_MAX: opens the model, prints one line about the
  * device, then answers each line of standard input with one line:
- *   run N        wall and CPU seconds of one forward over one text of N tokens (ids as in
- *                tests/golden/encoder/make_goldens.py)
- *   sum N        the sum of that text's scores, to see that both sides computed the same
+ *   run N S      wall and CPU seconds of one forward over S texts (1 when left out) of N tokens,
+ *                ids counted on from text to text as in tests/golden/encoder/make_goldens.py
+ *   sum N S      the sum of their scores, to see that both sides computed the same
  *   peak         GFLOP/s of the f32 and of the bf16 multiply-add peak
  *   ops          seconds per operation since the last time
  *   hwm          peak resident memory, kB */
@@ -30,6 +30,13 @@ typedef struct driver {
 static uint32_t number(const char *text) {
     return (uint32_t)strtoul(text, NULL, 10);
 }
+
+enum { SEQUENCES_MAX = 64 };
+
+typedef struct shape {
+    uint32_t tokens; /* of one text */
+    uint32_t n_seq;
+} shape;
 
 typedef struct seconds {
     double wall;
@@ -67,9 +74,24 @@ static pith_status open_driver(driver *d, char **args, pith_err *err) {
     return status;
 }
 
-static pith_status run(driver *d, uint32_t tokens, seconds *time, pith_err *err) {
-    uint32_t offsets[2] = {0, tokens};
-    pith_batch batch = {.ids = d->ids, .cu_seqlens = offsets, .n_seq = 1, .n_tok = tokens};
+/* "N" or "N S" behind the command's four characters; n_seq is at most SEQUENCES_MAX. */
+static shape read_shape(const char *line) {
+    char *rest;
+    uint32_t tokens = (uint32_t)strtoul(line + 4, &rest, 10);
+    uint32_t n_seq = number(rest);
+    n_seq = n_seq == 0 ? 1 : n_seq > SEQUENCES_MAX ? SEQUENCES_MAX : n_seq;
+    return (shape){tokens, n_seq};
+}
+
+static pith_status run(driver *d, shape texts, seconds *time, pith_err *err) {
+    uint32_t offsets[SEQUENCES_MAX + 1];
+    for (uint32_t s = 0; s <= texts.n_seq; s++) {
+        offsets[s] = s * texts.tokens;
+    }
+    pith_batch batch = {.ids = d->ids,
+                        .cu_seqlens = offsets,
+                        .n_seq = texts.n_seq,
+                        .n_tok = texts.n_seq * texts.tokens};
     pith_encoder_out out = {.score = d->score};
     seconds from = {clock_seconds(CLOCK_MONOTONIC), clock_seconds(CLOCK_PROCESS_CPUTIME_ID)};
     pith_status status = pith_encoder_forward(d->encoder, &batch, &out, err);
@@ -97,12 +119,13 @@ static pith_status answer(driver *d, const char *line, pith_err *err) {
     seconds time = {0};
     pith_status status = PITH_OK;
     if (strncmp(line, "run ", 4) == 0) {
-        status = run(d, number(line + 4), &time, err);
+        status = run(d, read_shape(line), &time, err);
         printf("%.9f %.9f\n", time.wall, time.cpu);
     } else if (strncmp(line, "sum ", 4) == 0) {
         double sum = 0.0;
-        status = run(d, number(line + 4), &time, err);
-        for (uint32_t i = 0; i < number(line + 4); i++) {
+        shape texts = read_shape(line);
+        status = run(d, texts, &time, err);
+        for (uint32_t i = 0; i < texts.tokens * texts.n_seq; i++) {
             sum += d->score[i];
         }
         printf("%.6f\n", sum);

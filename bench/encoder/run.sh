@@ -2,7 +2,7 @@
 # Benchmarks the linear kernel beside oneDNN (where libdnnl-dev is installed), then the encoder on
 # the ModernBERT-base shape with weights from the integer generator, beside ONNX Runtime fp32 (PYTHON
 # with numpy, and onnx + onnxruntime for the peer). Arguments go to compare.py: --threads, --dtype,
-# --isa, --rounds.
+# --isa, --rounds. Last the model that ships beside PyTorch's same model (MODEL_PYTHON with torch).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
@@ -27,3 +27,9 @@ model=$build/random-base
 [ -r "$model/model.safetensors" ] ||
     "$python" tests/support/random_model.py "$model" --shape base --dtype bf16
 "$python" bench/encoder/compare.py "$driver" "$model" "$@"
+torch_python=${MODEL_PYTHON:-build/tools/model/bin/python}
+if "$torch_python" -c 'import torch, safetensors' 2>/dev/null; then
+    "$torch_python" bench/encoder/torch_compare.py "$driver" models/pith-mini
+else
+    echo "skipped: PyTorch's same model as a peer ($torch_python has no torch; deploy/bootstrap.sh --model)"
+fi

@@ -8,6 +8,7 @@
 #include "kernels/cuda/linear.h"
 
 #include "kernels/cuda/linear_epilogue.cuh"
+#include "kernels/cuda/linear_wgmma.cuh"
 #include "kernels/cuda/prim/cluster.cuh"
 #include "kernels/cuda/prim/copy.cuh"
 #include "kernels/cuda/prim/mma.cuh"
@@ -170,10 +171,12 @@ bool valid(const pk_linear_cuda_task &task, pk::Form form) {
            task.rows != nullptr && task.rows_max <= size_max && task.n > 0 && task.n <= size_max &&
            task.n % multiple == 0 && task.k > 0 && task.k <= size_max &&
            task.k % PK_LINEAR_CUDA_K_STEP == 0 && task.ctas > 0 && task.ctas <= size_max &&
-           (task.dtype == PK_F16 || task.dtype == PK_BF16);
+           (task.dtype == PK_F16 || task.dtype == PK_BF16) &&
+           (!task.multicast || (task.tile == PK_LINEAR_128_192 && task.ctas >= 2));
 }
 
-template <pk::Form FORM, bool BF16> int launch_safe(const pk_linear_cuda_task &task) {
+template <pk::Form FORM, bool BF16>
+int launch_safe(const pk_linear_cuda_task &task, const pk::Product &p) {
     const uint32_t tiles = (task.rows_max + TILE_M - 1) / TILE_M * ((task.n + TILE_N - 1) / TILE_N);
     pk::Launch config;
     config.name = "k_linear_mma";
@@ -183,8 +186,6 @@ template <pk::Form FORM, bool BF16> int launch_safe(const pk_linear_cuda_task &t
     config.cluster = 1;
     config.dependent = task.dependent;
     config.stream = task.stream;
-    const pk::Product p = {task.out,       task.rope,   task.positions, task.rows,
-                           task.saturated, int(task.n), int(task.k)};
     return pk::launch(k_linear_mma<FORM, BF16>, config, p,
                       Operands{static_cast<const uint16_t *>(task.act),
                                static_cast<const uint16_t *>(task.weight)});
@@ -194,10 +195,16 @@ template <pk::Form FORM> int run(const pk_linear_cuda_task &task) {
     if (task.rows_max == 0) {
         return pk::LAUNCH_OK;
     }
-    if (!valid(task, FORM) || task.tile != PK_LINEAR_SAFE || task.multicast) {
+    if (!valid(task, FORM)) {
         return PK_LINEAR_CUDA_INVALID;
     }
-    return task.dtype == PK_BF16 ? launch_safe<FORM, true>(task) : launch_safe<FORM, false>(task);
+    const pk::Product p = {task.out,       task.rope,   task.positions, task.rows,
+                           task.saturated, int(task.n), int(task.k)};
+    if (task.tile != PK_LINEAR_SAFE) {
+        return pk::launch_wgmma(task, p, FORM);
+    }
+    return task.dtype == PK_BF16 ? launch_safe<FORM, true>(task, p)
+                                 : launch_safe<FORM, false>(task, p);
 }
 
 } // namespace

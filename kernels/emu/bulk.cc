@@ -84,6 +84,10 @@ static void issue_into(Cta &cta, MBarrier &barrier, BulkLoad load, size_t align,
 void tensor_load(uint32_t dst, const TensorMap &map, int col, int row, uint32_t barrier,
                  uint32_t cta_mask, Site site) {
     check_map(map, "cp.async.bulk.tensor", site);
+    if (cta_mask >> cluster.ctas != 0) {
+        fail("cp.async.bulk.tensor at %s: CTA mask 0x%x of a cluster of %u", text_of(site).c_str(),
+             cta_mask, cluster.ctas);
+    }
     BulkLoad load = {0, dst, box_bytes(map), 0, 0, nullptr, map, col, row};
     for (uint32_t rank = 0; rank < cluster.ctas; rank++) {
         if (cta_mask == 0 ? rank == self->cta : cta_mask >> rank & 1) {

@@ -62,7 +62,7 @@ static uint16_t read_element(const WgmmaOp &w, uint64_t desc, uint32_t mn, uint3
 
 static void read_operands(const WgmmaOp &w, uint16_t a[16][16], std::vector<uint16_t> &b,
                           bool check) {
-    uint32_t n = uint32_t(w.op.n), first_row = self->warp % 4 * 16;
+    uint32_t n = uint32_t(w.op.n), first_row = self->warp % cluster.cta_warps % 4 * 16;
     for (uint32_t k = 0; k < 16; k++) {
         for (uint32_t i = 0; i < 16 && w.op.a_regs == nullptr; i++) {
             a[i][k] = read_element(w, w.op.a_desc, first_row + i, k, w.op.a_transposed, check);

@@ -10,6 +10,7 @@ given is said to be not measured.
 """
 
 import argparse
+import collections
 import json
 import os
 import statistics
@@ -260,7 +261,8 @@ class Goals:
             return
         e = self.encoder
         value = f"{e['ratio']:.2f}x, {e['percent_of_peak']:.0f} % of the {e['dtype']} peak"
-        value += f" ({e['isa']}, {e['threads']} threads)"
+        value += f" ({e['isa']}, {e['threads']} threads; in processor time {e['cpu']['ratio']:.2f}x, "
+        value += f"{e['cpu']['percent_of_peak']:.0f} %)"
         if e["dtype"] != "bf16":
             yield [what, goal, stretch, value + ": this machine has no bf16 products", MISSING]
             return
@@ -282,6 +284,20 @@ def short(evaluation):
         percent(default["critical"]["all"]["before"]),
         percent(default["mean_of_domains"]["kept_tokens"]),
     ]
+
+
+def over_seeds(pairs):
+    """Mean and spread of m25 and m50 of evaluations named "WEIGHT, seed S" that differ in S alone."""
+    groups = collections.defaultdict(list)
+    for name, evaluation in pairs:
+        groups[name.partition(",")[0]].append(evaluation["scorers"][MODEL]["words"])
+    lines = [
+        f"Over {len(runs)} seeds at weight {weight}: m25 {spread([r['25']['m'] for r in runs])}, "
+        f"m50 {spread([r['50']['m'] for r in runs])}."
+        for weight, runs in groups.items()
+        if len(runs) > 1
+    ]
+    return "\n".join(lines)
 
 
 def comparison(pairs, nothing):
@@ -363,6 +379,7 @@ def values(args):
         "weights": comparison(
             [(f"weight {name}", e) for name, e in weights], f"Other weights were {MISSING}."
         ),
+        "over_seeds": over_seeds(weights),
         "self_labelling": self_labelling(before, after),
         "critical_weight": training.get("critical_weight", "?"),
         "kept_target": percent(thresholds.KEPT_TOKENS),

@@ -26,7 +26,8 @@ from eval import scorers, smollm, text
 
 RATIO = 0.25
 PREFIX_WORDS = 0.65
-CONTINUATION_TOKENS, RECOVERY_TOKENS, CONTEXT_TOKENS = 100, 110, 700
+CONTINUATION_TOKENS, RECOVERY_TOKENS = 100, 110
+CONTEXT_TOKENS_MAX = 500  # of the whole beginning: a document with a longer one is not chosen
 RECOVERY_LINES, LINE_WORDS_MIN = 4, 4
 DOCUMENT_WORDS_MIN = 60
 SEPARATOR = "\n\n---\n"
@@ -54,13 +55,12 @@ def joined(doc, mask, words):
     return "".join(parts)
 
 
-def tasks(judge, doc, seed):
+def tasks(judge, doc):
     """(words of the beginning, tokens to continue with, tokens to recover)."""
     words = int(PREFIX_WORDS * len(doc.spans))
     following = judge.encode("\n" + doc.text[doc.spans[words][0] :])[:CONTINUATION_TOKENS]
-    beginning = doc.text[: doc.spans[words - 1][1]]
-    lines = [x for x in beginning.split("\n") if len(x.split()) >= LINE_WORDS_MIN]
-    random.Random(seed).shuffle(lines)
+    lines = [x for x in beginning(doc, words).split("\n") if len(x.split()) >= LINE_WORDS_MIN]
+    random.Random(doc.text).shuffle(lines)
     lost = judge.encode(SEPARATOR + "\n".join(lines[:RECOVERY_LINES]))[:RECOVERY_TOKENS]
     return words, following, lost
 
@@ -90,13 +90,26 @@ class Cache:
         os.replace(self.path + ".part", self.path)
 
 
-def chosen(items, per_domain):
-    """The first documents of each domain that are long enough."""
+def beginning(doc, words):
+    return doc.text[: doc.spans[words - 1][1]]
+
+
+def fits(judge, doc):
+    """Long enough to be compressed, and short enough for the judge to see the whole beginning."""
+    if len(doc.spans) < DOCUMENT_WORDS_MIN:
+        return False
+    whole = beginning(doc, int(PREFIX_WORDS * len(doc.spans)))
+    return len(judge.encode(whole)) <= CONTEXT_TOKENS_MAX
+
+
+def chosen(judge, items, per_domain):
+    """The first documents of each domain that fit."""
     found = {}
     for item in items:
         own = found.setdefault(item["domain"], [])
-        if len(own) < per_domain and len(item["spans"]) >= DOCUMENT_WORDS_MIN:
-            own.append(text.document(item))
+        if len(own) < per_domain:
+            doc = text.document(item)
+            own += [doc] if fits(judge, doc) else []
     return [doc for own in found.values() for doc in own]
 
 
@@ -117,18 +130,18 @@ def summary(documents, rows, none, full):
 
 def judge_all(cache, documents, compared):
     """{scorer: figures}; prints each as it is done."""
-    plans = [tasks(cache.judge, doc, seed) for seed, doc in enumerate(documents)]
+    plans = [tasks(cache.judge, doc) for doc in documents]
 
     def run(context):
         rows, lengths = [], []
         for doc, (words, *targets), index in zip(documents, plans, range(len(plans))):
-            ids = cache.judge.encode(context(doc, words, index))[:CONTEXT_TOKENS]
+            ids = cache.judge.encode(context(doc, words, index))
             rows.append(cache.nll(ids, targets))
             lengths.append(len(ids))
         cache.save()
         return rows, float(np.mean(lengths))
 
-    full, length = run(lambda doc, words, _: doc.text[: doc.spans[words - 1][1]])
+    full, length = run(lambda doc, words, _: beginning(doc, words))
     none, _ = run(lambda doc, words, _: "")
     result = {
         "documents": len(documents),
@@ -168,11 +181,12 @@ def main():
     began = time.process_time()
     with open(args.dataset, "rb") as file:
         data = pickle.load(file)
-    documents = chosen(data["eval"], args.per_domain)
+    judge = smollm.Judge(smollm.find_file())
+    documents = chosen(judge, data["eval"], args.per_domain)
     compared = scorers.simple(documents, data["table"])
     with engine.Engine(args.model) as e:
         compared["pith-mini"] = [text.engine_scores(e, doc) for doc in documents]
-    cache = Cache(args.cache, smollm.Judge(smollm.find_file()))
+    cache = Cache(args.cache, judge)
     result = judge_all(cache, documents, {name: compared[name] for name in SCORERS})
     with open(args.out, "w", encoding="utf-8") as file:
         json.dump(result, file, indent=1)

@@ -17,8 +17,11 @@ typedef struct pith_device {
     pith_ops_ctx *ctx;
     const char *device; /* "cpu" or "cuda" */
     const char *dtype;  /* "f32", "bf16" or "f16" */
-    const char *isa;    /* "ref", "avx2", "avx512", "avx512-bf16"; the GPU's kernels: "sm80-safe" */
+    const char
+        *isa; /* "ref", "avx2", "avx512", "avx512-bf16"; the GPU's kernels: "sm90a", "sm80-safe",
+               "sm80-safe-mismatch" where the fast ones did not agree with them */
     uint32_t n_threads;
+    uint32_t step_tokens; /* largest step that pays; 0: no opinion */
 } pith_device;
 
 /* NULL or "auto" chooses: the device "cpu", the widest ISA that this CPU has, bf16 where the CPU
@@ -28,6 +31,7 @@ typedef struct pith_device_opts {
     const char *dtype;
     const char *isa;
     uint32_t n_threads;
+    const char *gpu_kernels; /* "auto" or "safe" */
 } pith_device_opts;
 
 /* PITH_INVALID for an unknown name; PITH_UNSUPPORTED for a device this build does not have, an ISA

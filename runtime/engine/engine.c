@@ -15,8 +15,12 @@ static pith_status open_models(pith_engine *engine, const pith_engine_opts *opts
         .dtype = opts->dtype,
         .isa = opts->isa,
         .n_threads = opts->n_threads,
+        .gpu_kernels = opts->gpu_kernels,
     };
     pith_status status = pith_device_open(&engine->device, &device, err);
+    if (opts->step_tokens_max == 0 && engine->device.step_tokens > 0) {
+        engine->step_tokens_cap = engine->device.step_tokens;
+    }
     for (size_t i = 0; status == PITH_OK && i < opts->n_models; i++) {
         status = pith_model_open(&engine->models[i], &opts->models[i], &engine->device,
                                  engine->step_tokens_cap, err);

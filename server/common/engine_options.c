@@ -112,6 +112,7 @@ static pith_status open_engine(pith_engine **engine, const pith_options *options
         .models = list->specs,
         .n_models = list->n,
         .device = options->device,
+        .gpu_kernels = options->gpu_kernels,
         .dtype = options->dtype,
         .isa = options->isa,
         .n_threads = options->threads,

@@ -29,6 +29,7 @@ typedef struct pith_options {
     const char *models[PITH_MODEL_OPTIONS_MAX]; /* "[NAME=]DIR" */
     uint32_t n_models;
     const char *device;
+    const char *gpu_kernels;
     const char *dtype;
     const char *isa;
     uint32_t threads;
@@ -45,6 +46,9 @@ typedef struct pith_options {
     const char *listen;
     const char *health;
     const char *keys;
+    const char *tls_cert;
+    const char *tls_key;
+    const char *tls_client_ca;
     const char *http; /* NULL: no HTTP port */
     const char *http_profile;
     const char *otlp; /* NULL: no spans */

@@ -2,6 +2,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "server/access/relay.h"
 #include "server/grpc/listen.h"
 #include "server/grpc/tap.h"
 
@@ -9,8 +10,8 @@
 #include <fcntl.h>
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 enum {
     FDS_RESERVED = 48,      /* not for connections: the core's own, model files, logs, the spare */
     FDS_PER_CONNECTION = 2, /* the core's and our watch */
+    FDS_PER_TLS = 4,        /* and the peer's socket and the relay's end of the pair */
     FDS_MAX = PITH_TAP_FDS_MAX,
     EVENTS_MAX = 64,
     PREFACE_BYTES = 24, /* RFC 9113 section 3.4 */
@@ -52,7 +54,7 @@ typedef struct connection {
     int64_t born_ns;
     int64_t refilled_ns;
     double tokens;           /* abandoned calls still allowed */
-    uint64_t bytes_received; /* when pith_accept_cut_busiest looked last */
+    uint64_t bytes_received; /* by the core when pith_accept_cut_busiest looked last */
 } connection;
 
 struct pith_accept {
@@ -69,8 +71,10 @@ struct pith_accept {
     uint32_t connections_max;
     pith_stay stay;
     pith_tap *tap;
+    pith_relay *relay; /* NULL: plain text */
 
     pthread_mutex_t mutex;   /* guards everything below */
+    bool stopped;            /* nothing is taken any more */
     connection *connections; /* [connections_max] */
     uint32_t *by_fd;         /* [FDS_MAX] slot + 1, 0: none */
     uint32_t free_head;      /* slot + 1, 0: full */
@@ -134,7 +138,7 @@ static void refuse(pith_accept *a, int fd) {
 static connection *claim(pith_accept *a, int fd) {
     (void)pthread_mutex_lock(&a->mutex);
     connection *c = NULL;
-    if (fd < FDS_MAX && a->free_head != 0) {
+    if (fd < FDS_MAX && a->free_head != 0 && !a->stopped) {
         if (a->by_fd[fd] != 0) {
             /* The number is free again, so the core has closed it; the hang-up on our watch of the
              * old connection is still to come. */
@@ -157,17 +161,33 @@ static connection *claim(pith_accept *a, int fd) {
     return c;
 }
 
+/* A socket with plain bytes: the peer's, or the relay's thread brings one. */
 static void take(pith_accept *a, int fd) {
     connection *c = claim(a, fd);
     if (c == NULL) {
         refuse(a, fd);
         return;
     }
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = id_of(a, c)};
     if (epoll_ctl(a->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         drop(a, c);
+    }
+}
+
+static void on_plain(void *arg, int fd) {
+    take(arg, fd);
+}
+
+/* A peer's socket, as it was accepted. */
+static void receive(pith_accept *a, int fd) {
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (a->relay == NULL) {
+        take(a, fd);
+    } else if (!pith_relay_add(a->relay, fd)) {
+        (void)pthread_mutex_lock(&a->mutex);
+        a->stats.refused++;
+        (void)pthread_mutex_unlock(&a->mutex);
     }
 }
 
@@ -232,7 +252,7 @@ static void accept_all(pith_accept *a) {
     for (int i = 0; i < EVENTS_MAX; i++) {
         int fd = accept4(a->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            take(a, fd);
+            receive(a, fd);
             continue;
         }
         if (errno != EMFILE && errno != ENFILE) {
@@ -297,6 +317,7 @@ static void cut(pith_accept *a, connection *c) {
     if (connect(c->watch, &nowhere, sizeof nowhere) != 0) {
         (void)shutdown(c->watch, SHUT_RDWR);
     }
+    pith_tap_fail(a->tap, c->fd);
     c->cut = true;
     a->stats.cut++;
 }
@@ -326,13 +347,6 @@ const pith_stay *pith_accept_stay(const pith_accept *a) {
     return &a->stay;
 }
 
-static uint64_t bytes_received(const connection *c) {
-    struct tcp_info info = {0};
-    socklen_t len = sizeof info;
-    int rc = getsockopt(c->watch, IPPROTO_TCP, TCP_INFO, &info, &len);
-    return rc == 0 ? info.tcpi_bytes_received : c->bytes_received;
-}
-
 bool pith_accept_cut_busiest(pith_accept *a, uint64_t bytes_min) {
     connection *busiest = NULL;
     uint64_t most = 0;
@@ -340,7 +354,7 @@ bool pith_accept_cut_busiest(pith_accept *a, uint64_t bytes_min) {
     for (uint32_t i = 0; i < a->connections_max; i++) {
         connection *c = &a->connections[i];
         if (c->used && c->handed) {
-            uint64_t received = bytes_received(c);
+            uint64_t received = pith_tap_bytes(a->tap, c->fd);
             uint64_t grown = received - c->bytes_received;
             c->bytes_received = received;
             busiest = grown > most ? c : busiest;
@@ -357,10 +371,15 @@ bool pith_accept_cut_busiest(pith_accept *a, uint64_t bytes_min) {
 
 void pith_accept_read_stats(pith_accept *a, pith_accept_stats *stats) {
     pith_tap_stats tap;
+    pith_relay_stats relay = {0};
     pith_tap_read_stats(a->tap, &tap);
+    if (a->relay != NULL) {
+        pith_relay_read_stats(a->relay, &relay);
+    }
     (void)pthread_mutex_lock(&a->mutex);
     *stats = a->stats;
     stats->cut += tap.floods;
+    stats->refused += relay.handshakes_failed;
     stats->streams = tap.streams;
     (void)pthread_mutex_unlock(&a->mutex);
 }
@@ -373,13 +392,13 @@ const char *pith_accept_address(const pith_accept *a) {
     return a->address;
 }
 
-static uint32_t connections_allowed(uint32_t wanted) {
+static uint32_t connections_allowed(uint32_t wanted, uint32_t fds_each) {
     struct rlimit limit;
     uint64_t fds = FDS_MAX;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FDS_MAX) {
         fds = limit.rlim_cur;
     }
-    uint64_t room = fds > FDS_RESERVED ? (fds - FDS_RESERVED) / FDS_PER_CONNECTION : 0;
+    uint64_t room = fds > FDS_RESERVED ? (fds - FDS_RESERVED) / fds_each : 0;
     room = room == 0 ? 1 : room;
     return wanted < room ? wanted : (uint32_t)room;
 }
@@ -399,7 +418,7 @@ static pith_status open_descriptors(pith_accept *a, pith_err *err) {
 }
 
 pith_status pith_accept_open(pith_accept **accept, const char *listen, uint32_t connections_max,
-                             pith_err *err) {
+                             pith_certificates *certificates, pith_err *err) {
     *accept = NULL;
     pith_accept *a = calloc(1, sizeof *a);
     if (a == NULL) {
@@ -407,7 +426,8 @@ pith_status pith_accept_open(pith_accept **accept, const char *listen, uint32_t 
     }
     a->listener = a->epoll = a->wake = a->spare = -1;
     (void)pthread_mutex_init(&a->mutex, NULL);
-    a->connections_max = connections_allowed(connections_max);
+    a->connections_max = connections_allowed(
+        connections_max, certificates == NULL ? FDS_PER_CONNECTION : FDS_PER_TLS);
     a->connections = calloc(a->connections_max, sizeof *a->connections);
     a->by_fd = calloc(FDS_MAX, sizeof *a->by_fd);
     a->tap = pith_tap_open();
@@ -420,6 +440,9 @@ pith_status pith_accept_open(pith_accept **accept, const char *listen, uint32_t 
     }
     if (status == PITH_OK) {
         status = open_descriptors(a, err);
+    }
+    if (status == PITH_OK && certificates != NULL) {
+        status = pith_relay_open(&a->relay, certificates, a->connections_max, on_plain, a, err);
     }
     if (status != PITH_OK) {
         pith_accept_close(a);
@@ -457,17 +480,21 @@ void pith_accept_stop(pith_accept *a) {
         (void)close(a->listener);
         a->listener = -1;
     }
+    (void)pthread_mutex_lock(&a->mutex);
+    a->stopped = true; /* the relay may still finish a handshake */
     for (uint32_t i = 0; i < a->connections_max; i++) {
         if (a->connections[i].used && !a->connections[i].handed) {
-            drop(a, &a->connections[i]);
+            drop_locked(a, &a->connections[i]);
         }
     }
+    (void)pthread_mutex_unlock(&a->mutex);
 }
 
 void pith_accept_close(pith_accept *a) {
     if (a == NULL) {
         return;
     }
+    pith_relay_close(a->relay); /* it brings connections, and carries their last bytes */
     if (a->connections != NULL && a->by_fd != NULL && a->tap != NULL) {
         pith_accept_stop(a);
         for (uint32_t i = 0; i < a->connections_max; i++) {

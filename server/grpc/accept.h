@@ -10,6 +10,7 @@
 #define PITH_SERVER_GRPC_ACCEPT_H
 
 #include "runtime/base/status.h"
+#include "server/access/certificates.h"
 
 #include <grpc/grpc.h>
 #include <stdatomic.h>
@@ -30,15 +31,18 @@ void pith_stay_end(pith_stay *stay);
 
 typedef struct pith_accept_stats {
     uint64_t open;
-    uint64_t refused;
+    uint64_t refused; /* over the cap, no preface, no handshake */
     uint64_t cut;     /* by a guard */
     uint64_t streams; /* opened by peers; those that a drain or a cut overtook never were calls */
 } pith_accept_stats;
 
-/* Binds `listen` ("HOST:PORT", "[V6]:PORT", ":PORT"). `connections_max` is lowered to what the
- * limit on file descriptors allows. PITH_INVALID: not an address; PITH_IO: cannot bind. */
+/* Binds `listen` ("HOST:PORT", "[V6]:PORT", ":PORT"). With `certificates` (borrowed; NULL: plain
+ * text) peers speak TLS, which ends in a relay before any of the guards. `connections_max` is
+ * lowered to what the limit on file descriptors allows. PITH_INVALID: not an address; PITH_IO:
+ * cannot bind. */
 PITH_MUST_USE pith_status pith_accept_open(pith_accept **accept, const char *listen,
-                                           uint32_t connections_max, pith_err *err);
+                                           uint32_t connections_max,
+                                           pith_certificates *certificates, pith_err *err);
 PITH_MUST_USE pith_status pith_accept_start(pith_accept *accept, grpc_server *server,
                                             pith_err *err);
 void pith_accept_stop(pith_accept *accept); /* joins the thread, closes the listening socket */

@@ -17,8 +17,8 @@ enum {
     FLAG_END_HEADERS = 4
 };
 
-/* Bounds. A stream costs the core about 15 us of one core, so what is allowed below takes less than
- * a twentieth of one; ten times of it, which a script can send, is over in a fifth of a second. */
+/* Bounds. A stream costs the gRPC core about 15 us, so what is allowed below takes a sixtieth of a
+ * processor; ten times of it, which a script can send, is over in a fifth of a second. */
 enum {
     /* A reset within this of its stream's start counts in full; a later one counts a tenth, as the
      * streams that can be open at once bound those already. */
@@ -28,7 +28,7 @@ enum {
     RESET_TOKENS_FIRST = 200 * YOUNG_COST,
     RESET_TOKENS_WARY = 20 * YOUNG_COST,
     RESET_TOKENS_MAX = 2000 * YOUNG_COST,
-    RESET_TOKENS_PER_S = 2000 * YOUNG_COST,
+    RESET_TOKENS_PER_S = 1000 * YOUNG_COST,
     /* Clients send SETTINGS once or twice and none of the other frames that count here. */
     EMPTY_TOKENS_MAX = 1000,
     EMPTY_TOKENS_PER_S = 100,

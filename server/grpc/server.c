@@ -1,5 +1,7 @@
 #include "server/grpc/server.h"
 
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
 #include "server/grpc/compression.h"
 #include "server/grpc/health.h"
 #include "server/grpc/oip.h"
@@ -25,6 +27,7 @@ enum {
 
 #define MS_NS                 INT64_C(1000000)
 #define LAME_DUCK_DEFAULT_NS  (500 * MS_NS)
+#define LOOK_NS               (2000 * MS_NS)
 #define SEND_STALL_DEFAULT_NS (60000 * MS_NS)
 
 /* The core's receive buffers. Two texts of the greatest size on each of 32 connections; a smaller
@@ -51,12 +54,32 @@ struct pith_grpc_server {
     pith_transport *transport;
     pith_transport *probes; /* the plain-text port of health alone, or NULL */
     atomic_bool ready;
+    int64_t looked_ns; /* at the certificates; the ticking poller's */
 };
 
-/* Who watches health is told of the engine's state. */
+/* Certificates that were replaced on disk are taken up without a signal. */
+static void look_at_certificates(pith_grpc_server *server) {
+    pith_err err;
+    int64_t now = pith_clock_now(&pith_clock_system);
+    if (server->opts.certificates == NULL || now - server->looked_ns < LOOK_NS) {
+        return;
+    }
+    server->looked_ns = now;
+    if (!pith_certificates_changed(server->opts.certificates)) {
+        return;
+    }
+    if (pith_certificates_reload(server->opts.certificates, &err) == PITH_OK) {
+        pith_log(PITH_LOG_INFO, "grpc: new certificates in force");
+    } else { /* half written perhaps: the files' next change is looked at again */
+        pith_log(PITH_LOG_ERROR, "grpc: the old certificates stay: %s", err.text);
+    }
+}
+
+/* On a poller thread. Who watches health is told of the engine's state. */
 static void on_tick(void *arg) {
-    const pith_grpc_server *server = arg;
+    pith_grpc_server *server = arg;
     pith_health_look(server->health);
+    look_at_certificates(server);
 }
 
 /* Before a call's message is read: does it show a key, and is there an engine? */
@@ -110,6 +133,7 @@ static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
     };
     const pith_transport_opts transport = {
         .listen = o->listen,
+        .certificates = o->certificates,
         .methods = methods,
         .n_methods = sizeof methods / sizeof methods[0],
         .message_bytes_max = o->text_bytes_max + MESSAGE_EXTRA_BYTES,

@@ -16,6 +16,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/engine/engine.h"
+#include "server/access/certificates.h"
 #include "server/access/keys.h"
 #include "server/observe/observe.h"
 
@@ -31,14 +32,15 @@ typedef struct pith_grpc_opts {
     const char *health_listen; /* a second port for health alone, plain, without keys; NULL: none */
     pith_engine *engine;       /* NULL: set_ready brings it, and the observer */
     pith_observe *observe;     /* is told of every request; NULL: nobody */
-    pith_keys *keys;           /* who may call, all but health; NULL: anybody */
-    size_t text_bytes_max;     /* 16 MiB; a message may be 64 KiB longer */
-    uint32_t max_connections;  /* 1024; fewer when file descriptors are short */
-    uint32_t calls_max;        /* open Compress and StreamCompress calls: 16384 */
-    uint32_t stream_items_max; /* items open or unsent in one stream: 64 */
-    bool fold_repeats;         /* of every request in the faithful profile */
-    int64_t send_stall_ns;     /* a peer that takes nothing of its answer loses the call: 60 s */
-    int64_t lame_duck_ns;      /* of a drain: NOT_SERVING, still accepting: 500 ms */
+    pith_certificates *certificates; /* of `listen`, watched for changes; NULL: plain text */
+    pith_keys *keys;                 /* who may call, all but health; NULL: anybody */
+    size_t text_bytes_max;           /* 16 MiB; a message may be 64 KiB longer */
+    uint32_t max_connections;        /* 1024; fewer when file descriptors are short */
+    uint32_t calls_max;              /* open Compress and StreamCompress calls: 16384 */
+    uint32_t stream_items_max;       /* items open or unsent in one stream: 64 */
+    bool fold_repeats;               /* of every request in the faithful profile */
+    int64_t send_stall_ns; /* a peer that takes nothing of its answer loses the call: 60 s */
+    int64_t lame_duck_ns;  /* of a drain: NOT_SERVING, still accepting: 500 ms */
 } pith_grpc_opts;
 
 typedef struct pith_grpc_stats {

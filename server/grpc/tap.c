@@ -13,6 +13,8 @@
 
 typedef struct tapped {
     atomic_bool on;
+    atomic_bool failed;
+    atomic_uint_fast64_t bytes;
     pith_tap *tap;
     pith_frame_guard guard;
 } tapped;
@@ -26,10 +28,10 @@ struct pith_tap {
     atomic_uint_fast64_t streams;
     atomic_uint_fast64_t floods;
     /* The thread that begins taps. */
-    tapped *all[PITH_TAP_FDS_MAX]; /* what this tap allocated */
-    int64_t window_ns;             /* when the current window of floods began */
-    uint64_t window_floods;        /* floods before it */
-    bool was_wary;                 /* in the window before it */
+    _Atomic(tapped *) all[PITH_TAP_FDS_MAX]; /* what this tap allocated; others read it */
+    int64_t window_ns;                       /* when the current window of floods began */
+    uint64_t window_floods;                  /* floods before it */
+    bool was_wary;                           /* in the window before it */
 };
 
 /* By descriptor, of the whole process; two servers in one process share it. */
@@ -45,12 +47,17 @@ void pith_tap_close(pith_tap *tap) {
     }
     for (int fd = 0; fd < PITH_TAP_FDS_MAX; fd++) {
         if (tap->all[fd] != NULL) {
-            tapped *expected = tap->all[fd];
+            tapped *mine = tap->all[fd];
+            tapped *expected = mine;
             (void)atomic_compare_exchange_strong(&by_fd[fd], &expected, NULL);
-            free(tap->all[fd]);
+            free(mine);
         }
     }
     free(tap);
+}
+
+static tapped *find(const pith_tap *tap, int fd) {
+    return fd >= 0 && fd < PITH_TAP_FDS_MAX ? tap->all[fd] : NULL;
 }
 
 static bool is_wary(pith_tap *tap, int64_t now_ns) {
@@ -81,14 +88,29 @@ bool pith_tap_begin(pith_tap *tap, int fd, int64_t now_ns) {
     PITH_TSAN_ACQUIRE(t);
     t->tap = tap;
     pith_frame_guard_init(&t->guard, is_wary(tap, now_ns), now_ns);
+    atomic_store_explicit(&t->failed, false, memory_order_relaxed);
+    atomic_store_explicit(&t->bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&t->on, true, memory_order_relaxed);
     atomic_store_explicit(&by_fd[fd], t, memory_order_release); /* orders the guard before it */
     return true;
 }
 
 void pith_tap_end(pith_tap *tap, int fd) {
-    if (fd >= 0 && fd < PITH_TAP_FDS_MAX && tap->all[fd] != NULL) {
-        atomic_store_explicit(&tap->all[fd]->on, false, memory_order_relaxed);
+    tapped *t = find(tap, fd);
+    if (t != NULL) {
+        atomic_store_explicit(&t->on, false, memory_order_relaxed);
+    }
+}
+
+uint64_t pith_tap_bytes(const pith_tap *tap, int fd) {
+    const tapped *t = find(tap, fd);
+    return t == NULL ? 0 : atomic_load_explicit(&t->bytes, memory_order_relaxed);
+}
+
+void pith_tap_fail(pith_tap *tap, int fd) {
+    tapped *t = find(tap, fd);
+    if (t != NULL) {
+        atomic_store_explicit(&t->failed, true, memory_order_relaxed);
     }
 }
 
@@ -131,7 +153,8 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
     PITH_TSAN_ACQUIRE(t); /* the core serialises the reads of a socket, where TSan does not look */
     pith_flood flood = show(t, msg, (size_t)n);
     PITH_TSAN_RELEASE(t);
-    if (flood != PITH_FLOOD_NONE) {
+    (void)atomic_fetch_add_explicit(&t->bytes, (uint64_t)n, memory_order_relaxed);
+    if (flood != PITH_FLOOD_NONE || atomic_load_explicit(&t->failed, memory_order_relaxed)) {
         errno = ECONNRESET;
         return -1;
     }

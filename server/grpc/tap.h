@@ -34,6 +34,11 @@ bool pith_tap_begin(pith_tap *tap, int fd, int64_t now_ns);
 /* Lets the descriptor's reads pass; the number may be somebody else's by now. */
 void pith_tap_end(pith_tap *tap, int fd);
 
+/* Bytes read from the descriptor since it was begun. Any thread. */
+uint64_t pith_tap_bytes(const pith_tap *tap, int fd);
+/* Fails the descriptor's next read, whatever it brings. Any thread. */
+void pith_tap_fail(pith_tap *tap, int fd);
+
 void pith_tap_read_stats(const pith_tap *tap, pith_tap_stats *stats);
 
 #endif

@@ -182,7 +182,8 @@ pith_status pith_transport_open(pith_transport **transport, const pith_transport
     (void)pthread_condattr_destroy(&attr);
     pith_core_log_install();
     grpc_init();
-    pith_status status = pith_accept_open(&t->accept, opts->listen, opts->connections_max, err);
+    pith_status status =
+        pith_accept_open(&t->accept, opts->listen, opts->connections_max, opts->certificates, err);
     if (status != PITH_OK) {
         pith_transport_close(t);
         return status;

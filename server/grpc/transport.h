@@ -6,12 +6,13 @@
  * calls that never send a message costs nothing per message, and unknown methods are answered. Only
  * identity compression is accepted (the core inflates before it checks the size).
  *
- * Plain text only: the accept loop hands sockets to the core, which can do that without TLS alone.
- * For TLS, put a proxy in front. */
+ * The core sees plain text alone: with certificates, TLS ends in a relay between the socket and the
+ * core (server/access/relay.h), so that the guards of the accept loop hold there too. */
 #ifndef PITH_SERVER_GRPC_TRANSPORT_H
 #define PITH_SERVER_GRPC_TRANSPORT_H
 
 #include "runtime/base/status.h"
+#include "server/access/certificates.h"
 #include "server/grpc/call.h"
 
 #include <stddef.h>
@@ -28,6 +29,7 @@ typedef struct pith_method_entry {
 
 typedef struct pith_transport_opts {
     const char *listen;               /* "HOST:PORT", "[V6]:PORT", ":PORT"; port 0 picks one */
+    pith_certificates *certificates;  /* NULL: plain text */
     const pith_method_entry *methods; /* [n_methods], at most PITH_METHODS_MAX, copied */
     size_t n_methods;
     size_t message_bytes_max; /* of a received message, framing apart */

@@ -222,7 +222,7 @@ def link_tests(nvcc, folder, sources):
     name = "nvcc.instruction_tests_link_for_a_gpu"
     objects = [object_of(s, folder) for s in sources
                if os.path.relpath(s, ROOT).startswith((TESTS, "kernels/cuda/"))]
-    refs = sorted(glob.glob(ROOT + "/kernels/ref/*.c"))
+    refs = sorted(glob.glob(ROOT + "/kernels/ref/*.c") + glob.glob(ROOT + "/kernels/cuda/*.c"))
     program = os.path.join(folder, "kernels.gpu")
     commands = [["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-I" + ROOT, "-c", ref, "-o",
                  object_of(ref, folder)] for ref in refs]
@@ -246,10 +246,21 @@ def link_tests(nvcc, folder, sources):
     return failed + verdict("nvcc.instruction_tests_run_on_a_gpu", complaints)
 
 
+def check_bounded_waits(nvcc, folder):
+    """What bench/gpu builds its tests with: every wait ends, and says where it stood."""
+    command = [nvcc, *FLAGS, *SM90A, "-DPK_BOUND_WAITS", "-cubin", "-o",
+               os.path.join(folder, "bounded.cubin"), os.path.join(ROOT, TESTS, "bulk_test.cu")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    return verdict("nvcc.bounded_waits_compile",
+                   [("compile", done.stdout[-3000:])] if done.returncode != 0 else [])
+
+
 def skip_all(sources, reason):
     names = ["nvcc.refuses_" + os.path.basename(path)[:-3] for path, _ in broken_files()]
     names += ["nvcc.refuses_a_table_line_without_its_kernel"] + [test_name(s) for s in sources]
-    names += ["nvcc.instruction_tests_link_for_a_gpu", "nvcc.instruction_tests_run_on_a_gpu"]
+    names += ["nvcc.every_line_of_the_table_names_a_source", "nvcc.bounded_waits_compile",
+              "nvcc.instruction_tests_link_for_a_gpu", "nvcc.instruction_tests_run_on_a_gpu"]
     for name in names:
         print(f"skip {name} (no CUDA toolkit: {reason})")
 
@@ -291,6 +302,7 @@ def main():
         if not args.part:
             failed += verdict("nvcc.every_line_of_the_table_names_a_source",
                               [("table", path) for path in sorted(unused)])
+            failed += check_bounded_waits(nvcc, folder)
             failed += link_tests(nvcc, folder, sources)
     return 1 if failed else 0
 

@@ -3,8 +3,9 @@
  * Understands --listen ADDR, --http ADDR, --http-connections N, --http-receive-ms N, --otlp URL,
  * --log json,
  * --max-text-bytes N, --max-jobs N, --max-connections N, --drain-ms N, --send-stall-ms N, --health
- * ADDR, --keys FILE, --load-ms N (the engine is there so much later). Prints "listening on
- * ADDR:PORT" on stderr and its counters when it has drained; reloads on SIGHUP. */
+ * ADDR, --keys FILE, --tls-cert, --tls-key and --tls-client-ca FILE, --load-ms N (the engine is
+ * there so much later). Prints "listening on ADDR:PORT" on stderr and its counters when it has
+ * drained; reloads on SIGHUP. */
 #include "runtime/base/log.h"
 #include "server/grpc/server.h"
 #include "server/http/http.h"
@@ -26,6 +27,7 @@ typedef struct settings {
     uint32_t drain_ms;
     uint32_t load_ms;
     const char *keys;
+    pith_certificate_files tls;
 } settings;
 
 static bool read_settings(settings *s, int argc, char **argv) {
@@ -61,6 +63,12 @@ static bool read_settings(settings *s, int argc, char **argv) {
             s->server.health_listen = argv[i + 1];
         } else if (strcmp(name, "--keys") == 0) {
             s->keys = argv[i + 1];
+        } else if (strcmp(name, "--tls-cert") == 0) {
+            s->tls.chain = argv[i + 1];
+        } else if (strcmp(name, "--tls-key") == 0) {
+            s->tls.key = argv[i + 1];
+        } else if (strcmp(name, "--tls-client-ca") == 0) {
+            s->tls.client_ca = argv[i + 1];
         } else if (strcmp(name, "--load-ms") == 0) {
             s->load_ms = (uint32_t)number;
         } else if (strcmp(name, "--model") != 0) {
@@ -72,6 +80,7 @@ static bool read_settings(settings *s, int argc, char **argv) {
 
 typedef struct doors {
     pith_keys *keys;
+    pith_certificates *certificates;
     pith_observe *observe;
     pith_grpc_server *grpc;
     pith_http_server *http; /* NULL without --http */
@@ -100,6 +109,10 @@ static pith_status open_doors(doors *d, settings *s, pith_engine *engine, pith_e
         status = pith_keys_open(&d->keys, s->keys, err);
         s->server.keys = s->http.keys = d->keys;
     }
+    if (status == PITH_OK && s->tls.chain != NULL) {
+        status = pith_certificates_open(&d->certificates, &s->tls, "h2", err);
+        s->server.certificates = d->certificates;
+    }
     if (status == PITH_OK) {
         status = pith_grpc_server_open(&d->grpc, &s->server, err);
     }
@@ -117,6 +130,7 @@ static void close_doors(doors *d) {
     pith_grpc_server_close(d->grpc);
     pith_observe_close(d->observe);
     pith_keys_close(d->keys);
+    pith_certificates_close(d->certificates);
 }
 
 static void serve(const settings *s, doors *d, pith_engine *fake, const sigset_t *signals) {

@@ -56,14 +56,16 @@ void pith_recipe_floor_close(pith_recipe_floor *floor) {
     free(floor);
 }
 
-/* Words are the units here: a text that no model will see needs no tokens. */
+/* Words are the units here: a text that no model will see needs no tokens. One window holds all,
+ * since a unit in none is kept unseen. */
 static pith_status make_units(pith_document *doc, pith_arena *arena, pith_err *err) {
     pith_word_walk walk = {.text = doc->text, .len = doc->len};
     while (pith_word_next(&walk)) {
         doc->n_words++;
     }
     doc->units = pith_arena_calloc(arena, doc->n_words, sizeof *doc->units);
-    if (doc->units == NULL) {
+    doc->windows = pith_arena_calloc(arena, 1, sizeof *doc->windows);
+    if (doc->units == NULL || doc->windows == NULL) {
         return pith_fail(err, PITH_EXHAUSTED, "no memory for %u words", doc->n_words);
     }
     walk = (pith_word_walk){.text = doc->text, .len = doc->len};
@@ -75,6 +77,7 @@ static pith_status make_units(pith_document *doc, pith_arena *arena, pith_err *e
                                                .n_tok = 1};
         doc->n_units++;
     }
+    doc->windows[doc->n_windows++] = (pith_window){.unit_end = doc->n_units};
     doc->n_lines = 1;
     for (size_t i = 0; i < doc->len; i++) {
         doc->n_lines += doc->text[i] == '\n';

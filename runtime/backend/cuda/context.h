@@ -15,10 +15,13 @@
 #include <stdatomic.h>
 
 enum {
-    CUDA_SLOTS = 2,      /* the scheduler's steps in flight */
-    CUDA_DELIVERIES = 8, /* copies out of one step: z_tok, z_span, score and room */
-    CUDA_CLASSES = 3,    /* step sizes that are recorded */
-    CUDA_RECORDINGS = 16 /* models of one engine (PITH_MODELS_MAX) */
+    CUDA_SLOTS = 2,       /* the scheduler's steps in flight */
+    CUDA_DELIVERIES = 8,  /* copies out of one step: z_tok, z_span, score and room */
+    CUDA_CLASSES = 3,     /* step sizes that are recorded */
+    CUDA_RECORDINGS = 16, /* models of one engine (PITH_MODELS_MAX) */
+    /* One text of 8,192 tokens and some; 66 tiles of 128 rows fill 132 multiprocessors twice (N
+     * 768) or six times (N 2304). A cap, never a padded size. */
+    CUDA_STEP_TOKENS = 8448
 };
 
 /* What a step's kernels read beside weights and activations; byte offsets into the slot's block.
@@ -78,8 +81,10 @@ struct pith_ops_ctx {
     cuda_recording recordings[CUDA_RECORDINGS];
     cuda_recording *recorded; /* being recorded, or NULL */
     uint32_t class_of_step;
-    bool graphs;    /* steps are recorded */
-    bool dependent; /* kernels start while the one before them ends (sm_90) */
+    bool fast;         /* wgmma kernels */
+    bool fast_refused; /* one of them was off: safe ones serve, under another name */
+    bool graphs;       /* steps are recorded */
+    bool dependent;    /* kernels start while the one before them ends (sm_90) */
 
     bool in_step;
     pith_err failed; /* outside a step: first failure until sync reports it */

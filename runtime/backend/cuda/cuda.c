@@ -2,7 +2,7 @@
  *
  * One compute stream runs the steps in order, another copies the next step's block beside it; two
  * steps may be in flight. Recorded steps are CUDA graphs, one for each size class and slot. */
-#include "runtime/backend/cuda/context.h"
+#include "runtime/backend/cuda/kernels.h"
 
 #include "runtime/backend/host.h"
 
@@ -105,6 +105,9 @@ pith_status pith_cuda_open(pith_device *device, const pith_device_opts *opts, pi
         ctx->dependent = ctx->info.major >= 9;
         status = open_streams(ctx, err);
     }
+    if (status == PITH_OK) {
+        status = cuda_choose_kernels(ctx, opts->gpu_kernels, err);
+    }
     if (status != PITH_OK) {
         pith_cuda_close(ctx);
         return status;
@@ -114,8 +117,11 @@ pith_status pith_cuda_open(pith_device *device, const pith_device_opts *opts, pi
         .ctx = ctx,
         .device = "cuda",
         .dtype = dtype == PK_BF16 ? "bf16" : "f16",
-        .isa = "sm80-safe",
+        .isa = ctx->fast           ? "sm90a"
+               : ctx->fast_refused ? "sm80-safe-mismatch"
+                                   : "sm80-safe",
         .n_threads = 1,
+        .step_tokens = CUDA_STEP_TOKENS,
     };
     return PITH_OK;
 }

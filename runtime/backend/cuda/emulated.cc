@@ -42,7 +42,8 @@ typedef std::lock_guard<std::recursive_mutex> Guard;
 
 std::map<void *, Block> blocks;
 size_t memory_bytes = MEMORY_BYTES;
-int sticky;
+int sticky, capability[2] = {8, 0};
+const char *muted;
 struct {
     bool set;
     unsigned calls;
@@ -101,12 +102,15 @@ int launch(void *stream_, const emu::Shape &shape, const std::function<void()> &
         return code;
     }
     auto *stream = static_cast<Stream *>(stream_);
-    Item item = [shape, body] {
+    Item item = [shape, body]() -> int {
         int planted = fault(PITH_EMULATED_RUN);
         if (planted != PITH_CU_OK) {
             return planted;
         }
         stats.kernels++;
+        if (muted != nullptr && strcmp(shape.name, muted) == 0) {
+            return PITH_CU_OK;
+        }
         auto call = [](void *context) { (*static_cast<std::function<void()> *>(context))(); };
         auto copy = body;
         if (!emu::run(shape, call, &copy)) {
@@ -141,7 +145,7 @@ pith_status pith_cu_open(int ordinal, pith_cu_info *info, pith_err *err) {
                          int(DEVICES));
     }
     emu::launch_hook = launch;
-    *info = {"emulated", 8, 0, 2};
+    *info = {"emulated", capability[0], capability[1], 2};
     return PITH_OK;
 }
 
@@ -365,8 +369,22 @@ void pith_emulated_reset(size_t bytes) {
     Guard guard(lock);
     memset(faults, 0, sizeof faults);
     sticky = 0;
+    muted = nullptr;
+    capability[0] = 8;
+    capability[1] = 0;
     stats.kernels = stats.graph_nodes = stats.graphs = stats.copies_in = 0;
     memory_bytes = bytes > 0 ? bytes : MEMORY_BYTES;
+}
+
+void pith_emulated_capability(int major, int minor) {
+    Guard guard(lock);
+    capability[0] = major;
+    capability[1] = minor;
+}
+
+void pith_emulated_mute(const char *kernel) {
+    Guard guard(lock);
+    muted = kernel;
 }
 
 pith_emulated_stats pith_emulated_read(void) {

@@ -26,6 +26,12 @@ void pith_emulated_fail(pith_emulated_call call, unsigned calls, int code);
  * allocated. */
 void pith_emulated_reset(size_t bytes);
 
+/* Devices opened later are of this compute capability (8.0). */
+void pith_emulated_capability(int major, int minor);
+
+/* Kernels of this name do nothing, until NULL or the next reset. */
+void pith_emulated_mute(const char *kernel);
+
 typedef struct pith_emulated_stats {
     uint64_t kernels;     /* run */
     uint64_t graph_nodes; /* of those, out of a graph */

@@ -2,13 +2,13 @@
 #include "runtime/backend/cuda/context.h"
 
 #include "kernels/cuda/heads.h"
-#include "kernels/cuda/linear.h"
 #include "kernels/cuda/norm.h"
+#include "runtime/backend/cuda/kernels.h"
 #include "runtime/backend/host.h"
 
 /* Blocks of persistent kernels on each SM: as many as their registers and shared memory let be
  * resident. Not yet measured on a GPU. */
-enum { NORM_CTAS_PER_SM = 8, HEADS_CTAS_PER_SM = 8, SAFE_CTAS_PER_SM = 2 };
+enum { NORM_CTAS_PER_SM = 8, HEADS_CTAS_PER_SM = 8 };
 
 static const uint8_t *block_of(const pith_ops_ctx *ctx) {
     return ctx->slots[ctx->slot].device_in;
@@ -69,7 +69,7 @@ void cuda_add_norm(pith_ops_ctx *ctx, const pith_op_add_norm *op) {
 
 static pk_linear_cuda_task linear_task(const pith_ops_ctx *ctx, const pith_packed *weight,
                                        void *out, const void *act) {
-    return (pk_linear_cuda_task){
+    pk_linear_cuda_task task = {
         .out = out,
         .act = act,
         .weight = weight->data,
@@ -79,42 +79,47 @@ static pk_linear_cuda_task linear_task(const pith_ops_ctx *ctx, const pith_packe
         .n = (uint32_t)weight->rows,
         .k = (uint32_t)weight->cols,
         .dtype = ctx->dtype,
-        .tile = PK_LINEAR_SAFE,
-        .ctas = ctas(ctx, SAFE_CTAS_PER_SM),
         .dependent = ctx->dependent,
         .stream = ctx->compute,
     };
+    cuda_choose_tile(ctx, &task);
+    return task;
 }
 
 void cuda_linear(pith_ops_ctx *ctx, const pith_op_linear *op) {
     pk_linear_cuda_task task = linear_task(ctx, op->weight, op->out, op->act);
-    CUDA_LAUNCH(ctx, pk_linear_cuda(&task));
+    CUDA_LAUNCH(ctx, cuda_run_product(CUDA_PLAIN, &task));
 }
 
 void cuda_geglu(pith_ops_ctx *ctx, const pith_op_geglu *op) {
     pk_linear_cuda_task task = linear_task(ctx, op->weight, op->out, op->act);
-    CUDA_LAUNCH(ctx, pk_geglu_cuda(&task));
+    CUDA_LAUNCH(ctx, cuda_run_product(CUDA_GEGLU, &task));
 }
 
 void cuda_qkv_rope(pith_ops_ctx *ctx, const pith_op_qkv_rope *op) {
     pk_linear_cuda_task task = linear_task(ctx, op->weight, op->qkv, op->act);
     task.rope = op->rope;
     task.positions = positions_of(ctx);
-    CUDA_LAUNCH(ctx, pk_qkv_rope_cuda(&task));
+    CUDA_LAUNCH(ctx, cuda_run_product(CUDA_QKV, &task));
 }
 
 /* --- attention and heads --- */
 
 void cuda_attn(pith_ops_ctx *ctx, const pith_op_attn *op) {
+    bool global = op->window == PITH_OPS_WINDOW_GLOBAL;
+    bool fast = ctx->fast && global;
     pk_attn_cuda_task task = {
         .out = op->out,
         .qkv = op->qkv,
         .tiles = (const pk_attn_cuda_tile *)(block_of(ctx) + ctx->layout.tiles),
         .n_tiles = rows_of(ctx) + 1,
         .tiles_max = ctx->layout.n_tiles,
+        .rows_max = ctx->layout.tokens,
         .heads = op->n_heads,
         .dtype = ctx->dtype,
-        .window = op->window == PITH_OPS_WINDOW_GLOBAL ? SIZE_MAX : op->window,
+        .window = global ? SIZE_MAX : op->window,
+        .form = fast ? PK_ATTN_WGMMA : PK_ATTN_SAFE,
+        .ctas = ctas(ctx, fast ? PK_ATTN_CUDA_WGMMA_CTAS : PK_ATTN_CUDA_SAFE_CTAS),
         .dependent = ctx->dependent,
         .stream = ctx->compute,
     };
@@ -137,7 +142,7 @@ void cuda_heads(pith_ops_ctx *ctx, const pith_op_heads *op) {
     };
     CUDA_LAUNCH(ctx, pk_round_cuda(&round));
     pk_linear_cuda_task conv = linear_task(ctx, op->conv0, ctx->conv, ctx->hidden16);
-    CUDA_LAUNCH(ctx, pk_linear_cuda(&conv));
+    CUDA_LAUNCH(ctx, cuda_run_product(CUDA_PLAIN, &conv));
     pk_heads_cuda_task task = {
         .z_tok = op->z_tok,
         .z_span = op->z_span,

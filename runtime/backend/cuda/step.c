@@ -10,9 +10,7 @@
 /* Steps up to these sizes are recorded; the last class is what was reserved. */
 static const uint32_t class_tokens[CUDA_CLASSES - 1] = {512, 2048};
 
-/* A recorded step has room for texts of 64 tokens on average; one with more, shorter texts runs
- * unrecorded. A larger grid would be mostly blocks without a tile. */
-enum { RECORDED_TILES_PER_64_TOKENS = 2, BLOCK_ALIGN = 256 };
+enum { BLOCK_ALIGN = 256 };
 
 static size_t aligned(size_t bytes) {
     return (bytes + BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
@@ -33,7 +31,7 @@ static uint32_t tokens_of(const pith_ops_ctx *ctx, uint32_t size_class) {
                : most;
 }
 
-/* Tiles of a sequence: one for each 64 rows begun, so at most one more than rows / 64. */
+/* A tile has one row at least, so there are at most as many as tokens. */
 static cuda_layout layout_of(uint32_t tokens) {
     cuda_layout l = {.tokens = tokens};
     l.ids = aligned(2 * sizeof(uint32_t));
@@ -256,10 +254,7 @@ bool cuda_begin(pith_ops_ctx *ctx, const pith_ops_batch *batch) {
     ctx->class_of_step = size_class;
     ctx->layout = layout_of(tokens_of(ctx, size_class));
     upload(ctx, slot, batch);
-    uint32_t most = (ctx->layout.tokens + 63) / 64 * RECORDED_TILES_PER_64_TOKENS;
-    cuda_recording *recording = cuda_step_ok(ctx) && ctx->layout.n_tiles <= most
-                                    ? recording_of(ctx, batch->recording)
-                                    : NULL;
+    cuda_recording *recording = cuda_step_ok(ctx) ? recording_of(ctx, batch->recording) : NULL;
     if (recording == NULL) {
         return true;
     }
@@ -268,7 +263,7 @@ bool cuda_begin(pith_ops_ctx *ctx, const pith_ops_batch *batch) {
         CUDA_DO(ctx, pith_cu_graph_launch(graph, ctx->compute));
         return false;
     }
-    ctx->layout.n_tiles = most;
+    ctx->layout.n_tiles = ctx->layout.tokens; /* of any batch of the class */
     ctx->recorded = recording;
     CUDA_DO(ctx, pith_cu_capture_begin(ctx->compute));
     return true;

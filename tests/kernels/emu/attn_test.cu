@@ -160,7 +160,7 @@ void check(const std::vector<int> &lens, pk_dtype dtype, const Kernel &kernel, u
 }
 
 bool brief() { /* the checked builds are slower and find what they find in one shape */
-    return test::mode() == test::MODE_RACE || test::mode() == test::MODE_ASAN;
+    return test::brief();
 }
 
 /* Lengths at every boundary of 64-row steps and 128-row tiles, and one beside it. */

@@ -179,7 +179,7 @@ void check(const Batch &batch, uint32_t seed) {
 }
 
 bool brief() {
-    return test::mode() == test::MODE_RACE || test::mode() == test::MODE_ASAN;
+    return test::brief();
 }
 
 const std::vector<int> EDGES = {1, 2, 3, 4, 5, 13, 14, 15, 28, 1, 1, 30, 0, 6};

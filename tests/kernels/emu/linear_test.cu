@@ -1,4 +1,5 @@
 /* kernels/cuda/linear*.cu against kernels/ref/linear.c: every form, every tile. */
+#include "kernels/cuda/heads.h"
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/linear_pack.h"
 #include "kernels/linear.h"
@@ -9,10 +10,27 @@ namespace {
 enum Form { PLAIN, GEGLU, QKV };
 enum { HEAD = PK_LINEAR_CUDA_HEAD_DIM, HALF = HEAD / 2 };
 
-/* The kernels that this build can run. */
-std::vector<pk_linear_cuda_tile> tiles() {
-    return {PK_LINEAR_SAFE};
-}
+struct Variant {
+    pk_linear_cuda_tile tile;
+    bool multicast, dependent;
+};
+
+const Variant SAFE = {PK_LINEAR_SAFE, false, false};
+const Variant WGMMA = {PK_LINEAR_128_192, false, false};
+const Variant PAIRED = {PK_LINEAR_128_192, true, false};
+const Variant WGMMA_64_192 = {PK_LINEAR_64_192, false, false};
+const Variant WGMMA_64_64 = {PK_LINEAR_64_64, false, false};
+
+const std::vector<Variant> TILES = {SAFE, WGMMA, PAIRED, WGMMA_64_192, WGMMA_64_64};
+const std::vector<Variant> EVERY = {SAFE,
+                                    WGMMA,
+                                    PAIRED,
+                                    WGMMA_64_192,
+                                    WGMMA_64_64,
+                                    {PK_LINEAR_SAFE, false, true},
+                                    {PK_LINEAR_128_192, false, true},
+                                    {PK_LINEAR_128_192, true, true},
+                                    {PK_LINEAR_64_64, false, true}};
 
 /* act [rows_max, k] times weight [n, k]; values that dtype holds. */
 struct Problem {
@@ -36,7 +54,6 @@ struct Problem {
     std::vector<float> act, weight, rope;
     std::vector<uint32_t> positions;
     uint32_t ctas = 2;
-    bool multicast = false, dependent = false;
 
     std::vector<float> f32_out;
     std::vector<uint16_t> out;
@@ -45,11 +62,11 @@ struct Problem {
     size_t out_cols() const {
         return form == GEGLU ? n / 2 : n;
     }
-    void run(pk_linear_cuda_tile tile);
+    void run(const Variant &variant);
     std::vector<float> reference() const;
 };
 
-void Problem::run(pk_linear_cuda_tile tile) {
+void Problem::run(const Variant &variant) {
     pk_linear_cuda_shape shape;
     pk_linear_cuda_kind kind = form == GEGLU ? PK_LINEAR_CUDA_GEGLU
                                : form == QKV ? PK_LINEAR_CUDA_QKV
@@ -57,12 +74,26 @@ void Problem::run(pk_linear_cuda_tile tile) {
     TEST_CHECK(pk_linear_cuda_plan(&shape, kind, n, k), "shape refused");
     std::vector<uint16_t> packed(n * k);
     pk_linear_cuda_pack(packed.data(), dtype, weight.data(), PK_F32, kind, shape);
-    test::Buffer<uint16_t> a(test::halves_of(act, dtype), "act"), w(packed, "weight");
+    test::Buffer<uint16_t> a(rows_max * k, "act"), w(packed, "weight");
+    test::Buffer<float> before(act, "act in f32");
     test::Buffer<uint16_t> narrow(form == PLAIN ? 0 : rows_max * out_cols(), "out");
     test::Buffer<float> wide(form == PLAIN ? rows_max * n : 0, "out"), angles(rope, "rope");
     test::Buffer<uint32_t> position(positions, "positions");
     test::Buffer<uint32_t> count(std::vector<uint32_t>(1, uint32_t(rows)), "rows");
     test::Buffer<uint32_t> over(std::vector<uint32_t>(1, 5), "saturated");
+    a.upload(test::halves_of(act, dtype));
+    if (variant.dependent) { /* a grid before writes act, and may be running still */
+        a.spoil();
+        pk_round_cuda_task round = {};
+        round.out = a.get();
+        round.x = before.get();
+        round.rows = count.get();
+        round.rows_max = uint32_t(rows_max);
+        round.dim = uint32_t(k);
+        round.dtype = dtype;
+        round.ctas = ctas;
+        TEST_CHECK(pk_round_cuda(&round) == 0, "the grid before");
+    }
     pk_linear_cuda_task task = {};
     task.out = form == PLAIN ? static_cast<void *>(wide.get()) : narrow.get();
     task.act = a.get();
@@ -75,10 +106,10 @@ void Problem::run(pk_linear_cuda_tile tile) {
     task.n = uint32_t(n);
     task.k = uint32_t(k);
     task.dtype = dtype;
-    task.tile = tile;
+    task.tile = variant.tile;
     task.ctas = ctas;
-    task.multicast = multicast;
-    task.dependent = dependent;
+    task.multicast = variant.multicast;
+    task.dependent = variant.dependent;
     TEST_LAUNCHED(form == PLAIN   ? pk_linear_cuda(&task)
                   : form == GEGLU ? pk_geglu_cuda(&task)
                                   : pk_qkv_rope_cuda(&task));
@@ -140,24 +171,23 @@ void compare(const Problem &p) {
     TEST_CHECK(p.saturated == 0, "saturated");
 }
 
-void check(Form form, size_t rows, size_t n, size_t k, pk_dtype dtype, uint32_t seed,
-           uint32_t ctas = 2) {
-    for (pk_linear_cuda_tile tile : tiles()) {
-        test::seed(seed);
-        Problem p(form, rows, n, k, dtype, seed);
-        p.ctas = ctas;
-        p.run(tile);
+void check(const std::vector<Variant> &variants, const Problem &problem, uint32_t seed) {
+    for (const Variant &variant : variants) {
+        test::seed(seed++);
+        Problem p = problem;
+        p.run(variant);
         compare(p);
     }
 }
 
 bool brief() {
-    return test::mode() == test::MODE_RACE || test::mode() == test::MODE_ASAN;
+    return test::brief();
 }
 
 /* Small integers: every sum is exact, so every element must be. */
-void check_exact(size_t rows, size_t n, size_t k, uint32_t seed) {
-    for (pk_linear_cuda_tile tile : tiles()) {
+void check_exact(const std::vector<Variant> &variants, size_t rows, size_t n, size_t k,
+                 uint32_t seed) {
+    for (const Variant &variant : variants) {
         test::seed(seed);
         Problem p(PLAIN, rows, n, k, seed % 2 ? PK_BF16 : PK_F16, seed);
         test::Integers random(seed);
@@ -167,8 +197,8 @@ void check_exact(size_t rows, size_t n, size_t k, uint32_t seed) {
         for (float &x : p.weight) {
             x = float(random.next(3));
         }
-        p.ctas = 1 + seed % 3;
-        p.run(tile);
+        p.ctas = 1 + seed % 3 + (variant.multicast ? 1 : 0);
+        p.run(variant);
         if (!test::failed()) {
             TEST_CHECK(std::vector<float>(p.f32_out.begin(), p.f32_out.begin() + long(rows * n)) ==
                            p.reference(),
@@ -182,8 +212,8 @@ void a_product_of_integers_is_exact_at_every_tile_edge() {
     uint32_t seed = 0;
     for (size_t rows : {1, 63, 64, 65, 127, 128, 129}) {
         for (size_t n : {16, 48, 64, 128, 144, 192, 208}) {
-            if ((rows + n) % 3 == 1 || (!brief() && (rows == 129 || n == 208))) {
-                check_exact(rows, n, 16 + seed * 16 % 224, seed);
+            if ((rows + n) % (brief() ? 7 : 3) == 1 || (!brief() && (rows == 129 || n == 208))) {
+                check_exact(TILES, rows, n, 16 + seed * 16 % 224, seed);
                 seed++;
             }
         }
@@ -192,30 +222,43 @@ void a_product_of_integers_is_exact_at_every_tile_edge() {
 
 void products_match_ref_at_the_sizes_of_pith_mini() { /* hidden 192, intermediate 288, 3 heads */
     const size_t rows = brief() ? 33 : 130;
-    check(PLAIN, rows, 192, 288, PK_F16, 1);
-    check(PLAIN, 70, 192, 192, PK_BF16, 2);
-    check(GEGLU, rows, 576, 192, PK_F16, 3);
-    check(GEGLU, 70, 576, 192, PK_BF16, 4);
-    check(QKV, rows, 576, 192, PK_F16, 5);
-    check(QKV, 70, 576, 192, PK_BF16, 6);
+    check(TILES, Problem(PLAIN, rows, 192, 288, PK_F16, 1), 1);
+    check(TILES, Problem(GEGLU, rows, 576, 192, PK_BF16, 2), 2);
+    check(TILES, Problem(QKV, rows, 576, 192, PK_F16, 3), 3);
+    if (!brief()) {
+        check(TILES, Problem(PLAIN, 40, 192, 192, PK_BF16, 4), 4);
+        check(TILES, Problem(GEGLU, 40, 576, 192, PK_F16, 5), 5);
+        check(TILES, Problem(QKV, 40, 576, 192, PK_BF16, 6), 6);
+    }
 }
 
 void products_match_ref_at_the_sizes_of_the_full_model() { /* 768, 1,152, 12 heads */
     if (brief()) {
         return; /* the checked builds are slower and find what they find in the small shapes */
     }
-    check(PLAIN, 129, 768, 1152, PK_F16, 1);
-    check(GEGLU, 65, 2304, 768, PK_F16, 2);
-    check(QKV, 65, 2304, 768, PK_BF16, 3);
-    check(PLAIN, 17, 1280, 768, PK_F16, 4); /* the span convolution */
+    check({SAFE, WGMMA}, Problem(PLAIN, 129, 768, 1152, PK_F16, 1), 1);
+    check({WGMMA_64_192}, Problem(GEGLU, 63, 2304, 768, PK_F16, 2), 2);
+    check({WGMMA_64_64}, Problem(QKV, 65, 2304, 768, PK_BF16, 3), 3);
+    check({PAIRED}, Problem(PLAIN, 17, 1280, 768, PK_F16, 4), 4); /* the span convolution */
 }
 
-void few_ctas_take_many_tiles_odd_and_even() {
-    check(PLAIN, 300, 256, 64, PK_F16, 1);   /* safe: 6 tiles, two CTAs */
-    check(GEGLU, 129, 448, 80, PK_BF16, 2);  /* 8 */
-    check(QKV, 257, 576, 64, PK_F16, 3, 5);  /* 15 tiles, five CTAs */
-    check(PLAIN, 897, 16, 16, PK_BF16, 4);   /* 8 */
-    check(PLAIN, 770, 16, 16, PK_F16, 5, 2); /* 7 */
+void few_ctas_take_many_tiles_odd_and_even() {                 /* two CTAs, or one pair */
+    check(EVERY, Problem(GEGLU, 129, 448, 80, PK_BF16, 2), 2); /* 8, 6, 9, 21 tiles */
+    check(EVERY, Problem(PLAIN, 770, 16, 16, PK_F16, 5), 5);   /* 7, 13 */
+    if (!brief()) {
+        check(EVERY, Problem(PLAIN, 300, 256, 64, PK_F16, 1), 1); /* 6, 10, 20 */
+        check(EVERY, Problem(PLAIN, 897, 16, 16, PK_BF16, 4), 4); /* 8, 15 */
+        Problem five(QKV, 257, 576, 64, PK_F16, 3);               /* 15, 9, 45 */
+        five.ctas = 5;
+        check(EVERY, five, 3);
+    }
+}
+
+void a_product_is_exact_under_every_schedule() { /* the ring goes round three times and a half */
+    const uint32_t schedules = test::mode() == test::MODE_PLAIN ? 5 : brief() ? 1 : 2;
+    for (uint32_t s = 0; s < schedules; s++) {
+        check_exact(EVERY, 129, 192, 448, s * 3); /* one CTA */
+    }
 }
 
 /* Bits of row `row` of p. */
@@ -241,31 +284,33 @@ Problem part_of(const Problem &all, size_t from, size_t rows) {
 
 void a_row_has_the_same_bits_alone_and_in_every_batch() {
     for (Form form : {PLAIN, GEGLU, QKV}) {
+        if (brief() && form != QKV) {
+            continue;
+        }
         Problem all(form, 512, 192, 96, form == GEGLU ? PK_BF16 : PK_F16, 7);
         all.ctas = 3;
-        bool first = true;
         std::vector<std::string> expected; /* of each instruction family */
-        for (pk_linear_cuda_tile tile : tiles()) {
-            if (first || tile == PK_LINEAR_128_192) { /* the other tiles of a family follow it */
-                all.run(tile);
+        for (const Variant &variant : TILES) {
+            if (variant.tile != PK_LINEAR_64_192 && variant.tile != PK_LINEAR_64_64 &&
+                !variant.multicast) { /* the others must have the bits of 128 x 192 */
+                all.run(variant);
                 expected.clear();
                 for (size_t r = 0; r < all.rows && !test::failed(); r++) {
                     expected.push_back(row_of(all, r));
                 }
             }
-            first = false;
             for (size_t rows : {1, 64, 127, 512}) {
                 for (size_t from : {0, 1, 77, 385}) {
                     if (from + rows > all.rows || test::failed() || (brief() && rows > 64)) {
                         continue;
                     }
                     Problem part = part_of(all, from, rows);
-                    part.run(tile);
+                    part.run(variant);
                     for (size_t r = 0; r < rows && !test::failed(); r++) {
                         TEST_CHECK(row_of(part, r) == expected[from + r],
                                    std::to_string(rows) + " rows from " + std::to_string(from) +
                                        ", row " + std::to_string(r) + ", tile " +
-                                       std::to_string(int(tile)));
+                                       std::to_string(int(variant.tile)));
                     }
                 }
             }
@@ -274,7 +319,7 @@ void a_row_has_the_same_bits_alone_and_in_every_batch() {
 }
 
 void rows_of_nan_and_infinity_leave_their_neighbours_bits_alone() {
-    for (pk_linear_cuda_tile tile : tiles()) {
+    for (const Variant &variant : TILES) {
         for (Form form : {PLAIN, GEGLU, QKV}) {
             Problem clean(form, 40, 192, 64, PK_F16, 11);
             Problem spoiled = clean;
@@ -284,8 +329,8 @@ void rows_of_nan_and_infinity_leave_their_neighbours_bits_alone() {
                               r % 3 == 0 ? NAN : INFINITY);
                 }
             }
-            clean.run(tile);
-            spoiled.run(tile);
+            clean.run(variant);
+            spoiled.run(variant);
             for (size_t r = 1; r < 40 && !test::failed(); r += 3) {
                 TEST_CHECK(row_of(clean, r) == row_of(spoiled, r), "row " + std::to_string(r));
             }
@@ -297,14 +342,14 @@ void rows_of_nan_and_infinity_leave_their_neighbours_bits_alone() {
 }
 
 void an_output_too_large_for_f16_is_saturated_and_counted() {
-    for (pk_linear_cuda_tile tile : tiles()) {
+    for (const Variant &variant : TILES) {
         for (Form form : {GEGLU, QKV}) {
             Problem p(form, 3, 192, 64, PK_F16, 1);
             std::fill(p.act.begin(), p.act.end(), 0.0f);
             std::fill(p.weight.begin(), p.weight.end(), 1000.0f);
             std::fill(&p.act[64], &p.act[64] + 64, 2000.0f); /* row 1: sums of 1.28e8 */
             std::fill(p.rope.begin(), p.rope.end(), 0.0f);   /* q and k are 0, v is not */
-            p.run(tile);
+            p.run(variant);
             if (test::failed()) {
                 return;
             }
@@ -313,7 +358,7 @@ void an_output_too_large_for_f16_is_saturated_and_counted() {
             TEST_CHECK(test::value_of(p.out[2 * p.out_cols() - 1], PK_F16) == PK_F16_MAX,
                        "the largest number");
             p.act[64] = NAN;
-            p.run(tile);
+            p.run(variant);
             TEST_CHECK(std::isnan(test::value_of(p.out[2 * p.out_cols() - 1], PK_F16)) &&
                            p.saturated == 0,
                        "a NaN stays and is not counted");
@@ -346,6 +391,8 @@ void products_refuse_an_invalid_task_and_skip_an_empty_one() {
     task.dtype = PK_BF16;
     task.multicast = true;
     TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "multicast of a safe tile");
+    task.tile = PK_LINEAR_128_192;
+    TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "multicast by one CTA");
     task.multicast = false;
     task.act = reinterpret_cast<char *>(memory) + 8;
     TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "alignment");
@@ -361,6 +408,7 @@ void linear_tests() {
     TEST_RUN(products_match_ref_at_the_sizes_of_pith_mini);
     TEST_RUN(products_match_ref_at_the_sizes_of_the_full_model);
     TEST_RUN(few_ctas_take_many_tiles_odd_and_even);
+    TEST_RUN(a_product_is_exact_under_every_schedule);
     TEST_RUN(a_row_has_the_same_bits_alone_and_in_every_batch);
     TEST_RUN(rows_of_nan_and_infinity_leave_their_neighbours_bits_alone);
     TEST_RUN(an_output_too_large_for_f16_is_saturated_and_counted);

@@ -39,6 +39,8 @@ bool failed() {
 Mode mode() {
 #ifdef __SANITIZE_ADDRESS__
     return MODE_ASAN;
+#elif defined(PK_EMU_PATTERN)
+    return MODE_PATTERN;
 #else
     return emu::race_build() ? MODE_RACE : MODE_PLAIN;
 #endif
@@ -79,6 +81,10 @@ std::string error_after(int launched) {
 
 #endif
 
+bool brief() {
+    return mode() == MODE_RACE || mode() == MODE_ASAN || mode() == MODE_PATTERN;
+}
+
 static uint32_t float_bits(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -109,7 +115,9 @@ int main(int count, char **arguments) {
     norm_tests();
     linear_tests();
     heads_tests();
-#ifdef PK_EMULATE
+#ifdef PK_EMU_PATTERN
+    negative_pattern_tests();
+#elif defined(PK_EMULATE)
     negative_tests();
     negative_async_tests();
 #endif

@@ -9,8 +9,11 @@ import subprocess
 import sys
 import tempfile
 
-ATTN, PIPELINE = "kernels/cuda/attn.cu", "tests/kernels/emu/pipeline_test.cu"
-FILTER = {ATTN: "attention", PIPELINE: "product"}
+ATTN, TILE = "kernels/cuda/attn.cu", "kernels/cuda/attn_tile.cuh"
+ATTN_WGMMA, PIPELINE = "kernels/cuda/attn_wgmma.cu", "tests/kernels/emu/pipeline_test.cu"
+FILTER = {ATTN: "attention", TILE: "attention", ATTN_WGMMA: "attention", PIPELINE: "product"}
+# What is compiled where a header is mutated.
+INCLUDERS = {TILE: [ATTN, ATTN_WGMMA]}
 
 # name, file, text, replacement, which occurrence (0 is the first)
 MUTANTS = [
@@ -21,22 +24,71 @@ MUTANTS = [
     ("attn_global_without_barrier_after_the_copies", ATTN,
      "__syncthreads(); /* all threads' copies of this step", "/*", 0),
     ("attn_global_without_barrier_before_reuse", ATTN, "__syncthreads(); /* every warp's", "/*", 0),
-    ("attn_without_syncwarp_in_the_epilogue", ATTN, "__syncwarp();", "", 0),
+    ("attn_without_barrier_between_items", ATTN, "__syncthreads(); /* every warp's reads of q",
+     "/*", 0),
+    ("attn_without_syncwarp_in_the_epilogue", TILE, "__syncwarp(); /* the stores", "/*", 0),
+    ("attn_without_syncwarp_before_the_epilogue", TILE, "__syncwarp(); /* what the warp", "/*", 0),
     ("attn_band_waits_for_one_group_too_few", ATTN, "cp_async_wait<1>", "cp_async_wait<2>", 0),
     ("attn_global_waits_for_one_group_too_few", ATTN, "cp_async_wait<1>", "cp_async_wait<2>", 1),
     ("attn_band_one_key_short_behind", ATTN, "distance <= window &&", "distance < window &&", 0),
     ("attn_band_one_key_short_ahead", ATTN, "-distance <= window;", "-distance < window;", 0),
-    ("attn_band_one_key_past_the_end", ATTN, "key < tile.len && distance",
-     "key <= tile.len && distance", 0),
-    ("attn_global_one_key_past_the_end", ATTN, "s[n][i] = key < tile.len ?",
-     "s[n][i] = key <= tile.len ?", 0),
+    ("attn_band_one_key_past_the_end", ATTN, "key < work.len && distance",
+     "key <= work.len && distance", 0),
+    ("attn_global_one_key_past_the_end", ATTN, "s[i] = key < work.len ?",
+     "s[i] = key <= work.len ?", 0),
     ("attn_v_not_transposed", ATTN, "ldmatrix_x4_trans", "ldmatrix_x4", 0),
     ("attn_rows_of_the_next_sequence_loaded", ATTN, "from >= 0 && from < len", "from >= 0", 0),
-    ("attn_rows_past_the_end_stored", ATTN, "if (query < tile.len)", "if (query >= 0)", 0),
-    ("attn_fragment_registers_swapped", ATTN, "pack<BF16>(p1[0], p1[1])",
-     "pack<BF16>(p1[2], p1[3])", 0),
-    ("attn_sum_not_rescaled", ATTN, "sum[half] *= shrink;", "", 0),
-    ("attn_without_swizzle", ATTN, "(chunk ^ (row & 7))", "chunk", 0),
+    ("attn_rows_past_the_end_stored", TILE, "if (query < work.len)", "if (query >= 0)", 0),
+    ("attn_fragment_registers_swapped", ATTN, "pack<BF16>(p[k + 4], p[k + 5])",
+     "pack<BF16>(p[k + 6], p[k + 7])", 0),
+    ("attn_sum_not_rescaled", TILE, "sum[half] *= shrink[half];", "", 0),
+    ("attn_without_swizzle", TILE, "(chunk ^ (row & 7))", "chunk", 0),
+    ("attn_output_not_rescaled", ATTN, "o[i] *= shrink[i / 2 % 2];", "", 0),
+    ("attn_grid_wait_missing", ATTN, "ptx::grid_wait();", "", 1),
+    ("attn_wgmma_grid_wait_missing", ATTN_WGMMA, "ptx::grid_wait();", "", 0),
+    ("attn_wgmma_without_init_fence", ATTN_WGMMA, "ptx::mbarrier_init_fence();", "", 0),
+    ("attn_wgmma_without_barrier_after_init", ATTN_WGMMA, "__syncthreads(); /* the inits", "/*", 0),
+    ("attn_wgmma_last_values_with_what_lies_behind", ATTN_WGMMA, "if (first + KEYS <= work.len) {",
+     "if (true) {", 0),
+    ("attn_wgmma_last_values_not_zeroed", ATTN_WGMMA, "const bool inside = row < rows;",
+     "const bool inside = true;", 0),
+    ("attn_wgmma_last_values_without_proxy_fence", ATTN_WGMMA,
+     "ptx::fence_proxy_async_shared();", "", 0),
+    ("attn_wgmma_last_values_without_their_wait", ATTN_WGMMA, "ptx::cp_async_wait<0>();", "", 0),
+    ("attn_wgmma_last_values_without_syncwarp", ATTN_WGMMA,
+     "__syncwarp();                    /* every",
+     "/*", 0),
+    ("attn_wgmma_slots_taken_without_waiting", ATTN_WGMMA,
+     "ptx::mbarrier_wait(barrier, parity ^ 1);", "", 0),
+    ("attn_wgmma_slots_waited_for_with_the_wrong_parity", ATTN_WGMMA,
+     "mbarrier_wait(barrier, parity ^ 1)",
+     "mbarrier_wait(barrier, parity)", 0),
+    ("attn_wgmma_queries_released_too_early", ATTN_WGMMA,
+     "    release(shared.q_empty + query_slot * 8);\n",
+     "", 0),
+    ("attn_wgmma_scores_not_waited_for", ATTN_WGMMA, "ptx::wgmma_wait<1>();", "", 0),
+    ("attn_wgmma_values_waited_for_one_group_too_few", ATTN_WGMMA, "ptx::wgmma_wait<0>();",
+     "ptx::wgmma_wait<1>();", 1),
+    ("attn_wgmma_without_fence", ATTN_WGMMA, "ptx::wgmma_fence();", "", 0),
+    ("attn_wgmma_keys_released_early", ATTN_WGMMA, "release_slot(shared, position + 2);",
+     "release_slot(shared, position + 1);", 0),
+    ("attn_wgmma_keys_never_waited_for", ATTN_WGMMA, "wait_full(shared, position + 2);", "", 0),
+    ("attn_wgmma_values_never_waited_for", ATTN_WGMMA, "wait_full(shared, position + 1);", "", 1),
+    ("attn_wgmma_end_not_masked", ATTN_WGMMA, "mask_end(s, tile * KEYS, work.len);", "", 0),
+    ("attn_wgmma_one_key_past_the_end", ATTN_WGMMA, "s[i] = key < len", "s[i] = key <= len", 0),
+    ("attn_wgmma_output_not_rescaled", ATTN_WGMMA, "o[i] *= shrink[i / 2 % 2];", "", 0),
+    ("attn_wgmma_turn_never_given", ATTN_WGMMA, "ptx::barrier_arrive(TURN, 2 * 128);", "", 0),
+    ("attn_wgmma_turn_owed_at_the_end", ATTN_WGMMA,
+     "last && group == 1 && tile", "group == 1 && tile", 0),
+    ("attn_wgmma_values_not_transposed", ATTN_WGMMA, "bf16_rs<1>", "bf16_rs<0>", 0),
+    ("attn_wgmma_values_off_by_a_step", ATTN_WGMMA,
+     "v + step * 16 * ROW_BYTES", "v + step * 8 * ROW_BYTES",
+     0),
+    ("attn_wgmma_second_warpgroup_with_the_first_ones_queries", ATTN_WGMMA,
+     "+ uint32_t(group) * GROUP_BYTES;", "", 0),
+    ("attn_wgmma_scores_of_the_tile_before", ATTN_WGMMA, "step != 0);", "1);", 1),
+    ("attn_wgmma_value_columns_of_the_keys", ATTN_WGMMA, "v_col = k_col + int(heads) * DIM",
+     "v_col = k_col", 0),
     ("pipeline_producer_waits_for_the_wrong_parity", PIPELINE, "ring.parity(step) ^ 1",
      "ring.parity(step)", 0),
     ("pipeline_producer_never_waits", PIPELINE,
@@ -81,19 +133,28 @@ def noticed(plan, mutant, folder):
     name, path, text, replacement, occurrence = mutant
     with open(os.path.join(plan["source"], path), encoding="utf-8") as file:
         mutated = mutate(file.read(), text, replacement, occurrence)
-    source = os.path.join(folder, name + ".cu")
+    place = os.path.join(folder, name)  # searched before the tree, so a header is found there
+    source = os.path.join(place, path)
+    os.makedirs(os.path.dirname(source))
     with open(source, "w", encoding="utf-8") as file:
         file.write(mutated)
+    compiled = INCLUDERS.get(path, [path])
     for build in ("plain", "race"):
-        built, program = os.path.join(folder, "mutant.o"), os.path.join(folder, "mutant")
+        program = os.path.join(folder, "mutant")
         flags = ["-std=c++17", "-DPK_EMULATE", "-g", "-w", "-fno-strict-aliasing",
-                 "-ffp-contract=off", "-I" + plan["source"]] + plan[build]["flags"]
-        subprocess.run([plan["compiler"], *flags, "-x", "c++", "-c", source, "-o", built],
+                 "-ffp-contract=off", "-I" + place, "-I" + plan["source"]] + plan[build]["flags"]
+        built = []
+        for unit in compiled:
+            built.append(os.path.join(folder, os.path.basename(unit) + ".o"))
+            text = source if unit == path else os.path.join(plan["source"], unit)
+            subprocess.run([plan["compiler"], *flags, "-x", "c++", "-c", text, "-o", built[-1]],
+                           check=True)
+        others = [o for o in plan[build]["objects"]
+                  if not any(o.endswith("/" + unit + ".o") for unit in compiled)]
+        if len(others) + len(compiled) != len(plan[build]["objects"]):
+            raise SystemExit(f"mutants.py: {compiled} are not among the program's objects")
+        subprocess.run([plan["compiler"], *others, *built, "-o", program, "-ldl", "-lm"],
                        check=True)
-        others = [o for o in plan[build]["objects"] if not o.endswith("/" + path + ".o")]
-        if len(others) + 1 != len(plan[build]["objects"]):
-            raise SystemExit(f"mutants.py: {path} is not one of the program's objects")
-        subprocess.run([plan["compiler"], *others, built, "-o", program, "-ldl", "-lm"], check=True)
         try:
             status = subprocess.run([program, FILTER[path]], stdout=subprocess.DEVNULL,
                                     stderr=subprocess.DEVNULL, timeout=120).returncode

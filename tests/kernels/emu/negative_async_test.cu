@@ -209,6 +209,43 @@ template <int FAULT> __global__ void k_cluster_fault(float *out) {
     ptx::cluster_wait();
 }
 
+enum MulticastFault { PEER_STILL_READS, PEER_EXPECTS_NOTHING, OUTSIDE_THE_CLUSTER, MULTICAST_GOOD };
+
+/* The first CTA loads a box of 8 x 64 for both, twice into the same place. */
+template <int FAULT>
+__global__ void k_multicast_fault(float *out, const __grid_constant__ pk::TensorMap map) {
+    PK_SMEM_DYNAMIC(smem, 128);
+    PK_SMEM_STATIC(uint64_t, barriers, [1]);
+    const uint32_t barrier = ptx::smem_address(barriers), rank = ptx::cluster_rank();
+    const uint16_t mask = FAULT == OUTSIDE_THE_CLUSTER ? 7 : 3;
+    if (threadIdx.x == 0) {
+        ptx::mbarrier_init(barrier, 1);
+        ptx::mbarrier_init_fence();
+    }
+    ptx::cluster_arrive();
+    ptx::cluster_wait();
+    float sum = 0.0f;
+    for (uint32_t pass = 0; pass < 2; pass++) {
+        if (threadIdx.x == 0 && !(FAULT == PEER_EXPECTS_NOTHING && rank == 1)) {
+            ptx::mbarrier_arrive_expect(barrier, 1024);
+        }
+        if (threadIdx.x == 0 && rank == 0) {
+            SECOND ptx::tensor_load_multicast(ptx::smem_address(smem), &map, 0, 0, barrier, mask);
+        }
+        ptx::mbarrier_wait(barrier, pass);
+        FIRST sum += float(reinterpret_cast<const uint16_t *>(smem)[threadIdx.x]);
+        if (FAULT == PEER_STILL_READS) {
+            __syncthreads(); /* of one CTA alone */
+        } else {
+            ptx::cluster_arrive();
+            ptx::cluster_wait();
+        }
+    }
+    out[blockIdx.x * 32 + threadIdx.x] = sum;
+    ptx::cluster_arrive();
+    ptx::cluster_wait();
+}
+
 /* ---- dependent launch ---- */
 
 __global__ void k_writer(float *y, const float *x) {
@@ -302,6 +339,19 @@ template <int FAULT> bool cluster_good() {
     return pk::launch(k_cluster_fault<FAULT>, config, b.out.get()) == pk::LAUNCH_OK;
 }
 
+template <int FAULT> bool multicast_good() {
+    Buffers b;
+    b.matrix.upload(std::vector<uint16_t>(1024, 3));
+    pk::TensorMap map;
+    if (pk::tensor_map(&map, {b.matrix.get(), false, 8, 64, 128}, {8, 64, 0}) != 0) {
+        return false;
+    }
+    pk::Launch config = test::config("kernel", 2, 32, 1024);
+    config.cluster = 2;
+    return pk::launch(k_multicast_fault<FAULT>, config, b.out.get(), map) == pk::LAUNCH_OK &&
+           b.equal(6.0f);
+}
+
 template <int FAULT> bool grid_good() {
     Buffers b;
     pk::Launch config = test::config("kernel", 1, 32);
@@ -321,6 +371,12 @@ std::vector<Case> cluster_cases() {
          cluster_good<INIT_NOT_VISIBLE>},
         {"a_remote_arrival_without_a_cluster_barrier_is_noticed", RACE, false,
          cluster_good<NO_CLUSTER_SYNC>},
+        {"a_multicast_over_what_the_peer_still_reads_is_noticed", RACE, true,
+         multicast_good<PEER_STILL_READS>},
+        {"a_multicast_that_the_peer_does_not_expect_is_noticed", EVERY, false,
+         multicast_good<PEER_EXPECTS_NOTHING>},
+        {"a_multicast_to_a_block_outside_the_cluster_is_noticed", EVERY, false,
+         multicast_good<OUTSIDE_THE_CLUSTER>},
         {"reading_the_earlier_grid_before_the_wait_is_noticed", PLAIN | RACE, true,
          grid_good<READ_TOO_EARLY>},
         {"overwriting_the_earlier_grid_before_the_wait_is_noticed", EVERY, true,
@@ -338,10 +394,18 @@ void the_same_bulk_load_without_a_fault_passes() {
     }
 }
 
+void the_same_multicast_without_a_fault_passes() {
+    for (int s = 0; s < test::seeds(); s++) {
+        test::seed(uint64_t(s));
+        TEST_CHECK(multicast_good<MULTICAST_GOOD>(), emu::last_error);
+    }
+}
+
 } // namespace
 
 void negative_async_tests() {
     TEST_RUN(the_same_bulk_load_without_a_fault_passes);
+    TEST_RUN(the_same_multicast_without_a_fault_passes);
     run_cases(wgmma_cases(), "negative_async_test.cu");
     run_cases(bulk_cases(), "negative_async_test.cu");
     run_cases(cluster_cases(), "negative_async_test.cu");

@@ -139,7 +139,7 @@ void check_embed(size_t rows, size_t dim, pk_dtype table_dtype, pk_dtype dtype, 
 }
 
 bool brief() {
-    return test::mode() == test::MODE_RACE || test::mode() == test::MODE_ASAN;
+    return test::brief();
 }
 
 void residual_norm_matches_ref_at_every_width_and_number_of_rows() {

@@ -47,7 +47,8 @@ static void open_world(world *w, uint32_t connections_max) {
     grpc_server_register_completion_queue(w->server, w->queue, NULL);
     grpc_server_start(w->server);
     assert_int_equal(pthread_create(&w->poller, NULL, poll_core, w->queue), 0);
-    assert_int_equal(pith_accept_open(&w->accept, "127.0.0.1:0", connections_max, &err), PITH_OK);
+    assert_int_equal(pith_accept_open(&w->accept, "127.0.0.1:0", connections_max, NULL, &err),
+                     PITH_OK);
     assert_int_equal(pith_accept_start(w->accept, w->server, &err), PITH_OK);
 }
 

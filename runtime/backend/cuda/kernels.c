@@ -1,0 +1,243 @@
+#include "runtime/backend/cuda/kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- which tile --- */
+
+/* Computed, not yet measured on a GPU: tiles that fill 132 multiprocessors at 512 rows and keep
+ * their operands longest from 2,048 on. bench/gpu/tune.py turns a measured table into rows. */
+typedef struct tile_row {
+    uint32_t rows_max; /* for steps up to this size */
+    uint32_t n_min;
+    pk_linear_cuda_tile tile;
+    uint32_t ctas_per_sm;
+} tile_row;
+
+static const tile_row tile_rows[] = {
+    {512, 1024, PK_LINEAR_64_192, 2},
+    {512, 0, PK_LINEAR_64_64, 3},
+    {UINT32_MAX, 0, PK_LINEAR_128_192, 1},
+};
+
+enum { SAFE_CTAS_PER_SM = 2 }; /* 128 registers, 96 KiB: kernels/cuda/linear.cu */
+
+void cuda_choose_tile(const pith_ops_ctx *ctx, pk_linear_cuda_task *task) {
+    uint32_t n_sm = (uint32_t)ctx->info.n_sm;
+    task->tile = PK_LINEAR_SAFE;
+    task->ctas = n_sm * SAFE_CTAS_PER_SM;
+    for (size_t i = 0; ctx->fast && i < sizeof tile_rows / sizeof tile_rows[0]; i++) {
+        const tile_row *row = &tile_rows[i];
+        if (task->rows_max <= row->rows_max && task->n >= row->n_min) {
+            task->tile = row->tile;
+            task->ctas = n_sm * row->ctas_per_sm;
+            return;
+        }
+    }
+}
+
+int cuda_run_product(cuda_product product, const pk_linear_cuda_task *task) {
+    switch (product) {
+    case CUDA_GEGLU:
+        return pk_geglu_cuda(task);
+    case CUDA_QKV:
+        return pk_qkv_rope_cuda(task);
+    case CUDA_PLAIN:
+    case CUDA_PRODUCTS:
+        break;
+    }
+    return pk_linear_cuda(task);
+}
+
+/* --- the comparison of one tile --- */
+
+enum {
+    CHECK_ROWS = 128,
+    CHECK_N = 192, /* three heads, three groups of a GLU */
+    CHECK_K = 128,
+    CHECK_DIM = PK_LINEAR_CUDA_HEAD_DIM,
+    ACT_HALVES = CHECK_ROWS * CHECK_K,
+    WEIGHT_HALVES = CHECK_N * CHECK_K,
+    ROPE_FLOATS = CHECK_ROWS * CHECK_DIM,
+    OUT_BYTES = CHECK_ROWS * CHECK_N * (int)sizeof(float)
+};
+
+/* One block of device memory and its copy on the host. All parts are multiples of 16 bytes. */
+typedef struct check_block {
+    uint16_t act[ACT_HALVES]; /* for attention: q, k, v of one head begin here */
+    uint16_t weight[WEIGHT_HALVES];
+    float rope[ROPE_FLOATS];
+    uint32_t positions[CHECK_ROWS];
+    uint32_t totals[4]; /* rows, tiles */
+    pk_attn_cuda_tile tile;
+    uint8_t safe[OUT_BYTES];
+    uint8_t fast[OUT_BYTES];
+} check_block;
+
+static float random_float(uint32_t *state) {
+    *state = *state * 1664525u + 1013904223u;
+    return (float)(*state >> 8) * 0x1p-23f - 1.0f; /* [-1, 1) */
+}
+
+static uint16_t half_of(float x, pk_dtype dtype) {
+    return dtype == PK_F16 ? pk_f16_of_f32(x) : pk_bf16_of_f32(x);
+}
+
+static void fill_check(check_block *b, pk_dtype dtype) {
+    uint32_t state = 1;
+    for (uint32_t i = 0; i < ACT_HALVES + WEIGHT_HALVES; i++) {
+        (i < ACT_HALVES ? b->act : b->weight - ACT_HALVES)[i] =
+            half_of(random_float(&state), dtype);
+    }
+    for (uint32_t i = 0; i < ROPE_FLOATS; i++) {
+        b->rope[i] = random_float(&state);
+    }
+    for (uint32_t i = 0; i < CHECK_ROWS; i++) {
+        b->positions[i] = i;
+    }
+    b->totals[0] = CHECK_ROWS;
+    b->totals[1] = 1;
+    b->tile = (pk_attn_cuda_tile){0, CHECK_ROWS, 0, 0};
+    memset(b->safe, 0xff, sizeof b->safe); /* NaN: an output that was not written is noticed */
+    memset(b->fast, 0xff, sizeof b->fast);
+}
+
+/* Sums of 128 products below 1, or 16-bit results of them below 12: f32 sums in another order
+ * differ by 128 * 12 * 2^-24 at most, then one rounding may fall the other way, by 2^-10 (f16) or
+ * 2^-7 (bf16) of the value. A NaN is over any limit. */
+static bool near(float a, float b, pk_dtype out) {
+    double unit = out == PK_F32 ? 0.0 : out == PK_F16 ? 0x1p-10 : 0x1p-7;
+    return fabs((double)a - (double)b) <= 1e-3 + unit * fabs((double)a);
+}
+
+static bool outputs_agree(const check_block *b, size_t count, pk_dtype out) {
+    for (size_t i = 0; i < count; i++) {
+        float safe;
+        float fast;
+        pk_to_f32(&safe, b->safe, out, i, 1);
+        pk_to_f32(&fast, b->fast, out, i, 1);
+        if (!near(safe, fast, out)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static size_t outputs_of(cuda_product product) {
+    return (size_t)CHECK_ROWS * (product == CUDA_GEGLU ? CHECK_N / 2 : CHECK_N);
+}
+
+static int run_check(pith_ops_ctx *ctx, check_block *device, cuda_product product,
+                     pk_linear_cuda_tile tile, void *out) {
+    pk_linear_cuda_task task = {
+        .out = out,
+        .act = device->act,
+        .weight = device->weight,
+        .rope = device->rope,
+        .positions = device->positions,
+        .rows = device->totals,
+        .rows_max = CHECK_ROWS,
+        .n = CHECK_N,
+        .k = CHECK_K,
+        .dtype = ctx->dtype,
+        .tile = tile,
+        .ctas = 2,
+        .stream = ctx->compute,
+    };
+    return cuda_run_product(product, &task);
+}
+
+static int run_attn_check(pith_ops_ctx *ctx, check_block *device, pk_attn_cuda_form form,
+                          void *out) {
+    pk_attn_cuda_task task = {
+        .out = out,
+        .qkv = device->act, /* 128 rows of 3 * 64: act and the first of weight */
+        .tiles = &device->tile,
+        .n_tiles = device->totals + 1,
+        .tiles_max = 1,
+        .rows_max = CHECK_ROWS,
+        .heads = 1,
+        .dtype = ctx->dtype,
+        .window = SIZE_MAX,
+        .form = form,
+        .stream = ctx->compute,
+    };
+    return pk_attn_cuda(&task);
+}
+
+_Static_assert(3 * CHECK_DIM * CHECK_ROWS <= ACT_HALVES + WEIGHT_HALVES, "q, k, v fit");
+
+/* Brings both outputs to the host. */
+static bool fetch_and_compare(pith_ops_ctx *ctx, check_block *host, check_block *device,
+                              size_t count, pk_dtype out, pith_status *status, pith_err *err) {
+    cuda_copy_out(ctx, host->safe, device->safe, sizeof host->safe);
+    cuda_copy_out(ctx, host->fast, device->fast, sizeof host->fast);
+    *status = cuda_sync(ctx, err);
+    return *status == PITH_OK && outputs_agree(host, count, out);
+}
+
+static bool forms_agree(pith_ops_ctx *ctx, check_block *host, check_block *device,
+                        pith_status *status, pith_err *err) {
+    static const pk_linear_cuda_tile tiles[] = {PK_LINEAR_128_192, PK_LINEAR_64_192,
+                                                PK_LINEAR_64_64};
+    static const uint8_t spoiled[OUT_BYTES]; /* not the last tile's output */
+    for (int product = 0; product < CUDA_PRODUCTS; product++) {
+        pk_dtype out = product == CUDA_PLAIN ? PK_F32 : ctx->dtype;
+        CUDA_DO(ctx, run_check(ctx, device, product, PK_LINEAR_SAFE, device->safe));
+        for (size_t t = 0; t < sizeof tiles / sizeof tiles[0]; t++) {
+            cuda_copy_in(ctx, device->fast, &spoiled, sizeof spoiled);
+            CUDA_DO(ctx, run_check(ctx, device, product, tiles[t], device->fast));
+            if (!fetch_and_compare(ctx, host, device, outputs_of(product), out, status, err)) {
+                return false;
+            }
+        }
+    }
+    CUDA_DO(ctx, run_attn_check(ctx, device, PK_ATTN_SAFE, device->safe));
+    CUDA_DO(ctx, run_attn_check(ctx, device, PK_ATTN_WGMMA, device->fast));
+    return fetch_and_compare(ctx, host, device, (size_t)CHECK_ROWS * CHECK_DIM, ctx->dtype, status,
+                             err);
+}
+
+static pith_status compare_kernels(pith_ops_ctx *ctx, bool *good, pith_err *err) {
+    check_block *host = malloc(sizeof *host);
+    void *device = NULL;
+    *good = false;
+    if (host == NULL) {
+        return pith_fail(err, PITH_NO_MEMORY, "no memory to compare kernels");
+    }
+    pith_status status = cuda_alloc(ctx, sizeof *host, &device, err);
+    if (status == PITH_OK) {
+        fill_check(host, ctx->dtype);
+        cuda_copy_in(ctx, device, host, sizeof *host);
+        status = cuda_sync(ctx, err);
+    }
+    if (status == PITH_OK) {
+        *good = forms_agree(ctx, host, device, &status, err);
+    }
+    cuda_free(ctx, device);
+    (void)cuda_sync(ctx, NULL);
+    free(host);
+    /* A fast kernel that the device refuses is off, not fatal; a lost device is. */
+    return status == PITH_INTERNAL ? PITH_OK : status;
+}
+
+pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wanted, pith_err *err) {
+    bool safe = wanted != NULL && strcmp(wanted, "safe") == 0;
+    ctx->fast = false;
+    ctx->fast_refused = false;
+    if (!safe && wanted != NULL && wanted[0] != '\0' && strcmp(wanted, "auto") != 0) {
+        return pith_fail(err, PITH_INVALID,
+                         "gpu kernels \"%.32s\" are unknown: expected auto or "
+                         "safe",
+                         wanted);
+    }
+    if (safe || ctx->info.major != 9 || ctx->info.minor != 0) {
+        return PITH_OK; /* sm_90a code runs on 9.0 alone */
+    }
+    bool good;
+    pith_status status = compare_kernels(ctx, &good, err);
+    ctx->fast = good;
+    ctx->fast_refused = !good;
+    return status;
+}

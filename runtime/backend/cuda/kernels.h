@@ -1,0 +1,24 @@
+/* Which kernel computes a product: fixed by what is multiplied and by the step's size class, never
+ * timed at start, so that the same text gives the same bits every time.
+ *
+ * On sm_90 the fast kernels (wgmma) are each compared with the safe one on one tile when the device
+ * is opened; where one is off, the safe kernels serve the whole process, under another name and so
+ * another fingerprint. */
+#ifndef PITH_BACKEND_CUDA_KERNELS_H
+#define PITH_BACKEND_CUDA_KERNELS_H
+
+#include "kernels/cuda/linear.h"
+#include "runtime/backend/cuda/context.h"
+
+typedef enum cuda_product { CUDA_PLAIN, CUDA_GEGLU, CUDA_QKV, CUDA_PRODUCTS } cuda_product;
+
+/* Sets ctx->fast by `wanted` ("auto", "safe" or NULL), the device and the comparison. PITH_INVALID:
+ * another name. */
+PITH_MUST_USE pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wanted, pith_err *err);
+
+/* Fills tile, multicast and ctas of a task of [rows_max, k] x [n, k]. */
+void cuda_choose_tile(const pith_ops_ctx *ctx, pk_linear_cuda_task *task);
+
+int cuda_run_product(cuda_product product, const pk_linear_cuda_task *task);
+
+#endif
