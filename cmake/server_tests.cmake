@@ -41,6 +41,14 @@ if(TARGET pith_server)
                              TIMEOUT 240 SKIP_RETURN_CODE 77)
     endforeach()
 
+    # The same faults in the numbers of a bad day.
+    add_test(NAME server.e2e.faults_long
+             COMMAND ${server_python} ${CMAKE_SOURCE_DIR}/tests/e2e/faults_test.py
+                     --pithd $<TARGET_FILE:fake_pithd> --fake
+                     --protoset ${CMAKE_BINARY_DIR}/gen/pith.protoset)
+    set_tests_properties(server.e2e.faults_long PROPERTIES ENVIRONMENT "${server_env};PITH_LONG=1"
+                         TIMEOUT 1800 SKIP_RETURN_CODE 77 LABELS long)
+
     add_test(NAME server.text_fields
              COMMAND ${CMAKE_COMMAND} -D SCRIPT=${CMAKE_SOURCE_DIR}/cmake/text_fields.cmake
                      -D WORK=${CMAKE_BINARY_DIR}/text_fields

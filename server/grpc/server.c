@@ -141,6 +141,7 @@ static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
         .calls_max = o->calls_max,
         .streams_max = STREAMS_PER_CONNECTION,
         .quota_bytes = QUOTA_BYTES,
+        .keepalive_ms = o->keepalive_ms,
         .send_stall_ns = o->send_stall_ns,
         .admit = admit,
         .admit_arg = server,

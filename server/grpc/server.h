@@ -39,6 +39,7 @@ typedef struct pith_grpc_opts {
     uint32_t calls_max;              /* open Compress and StreamCompress calls: 16384 */
     uint32_t stream_items_max;       /* items open or unsent in one stream: 64 */
     bool fold_repeats;               /* of every request in the faithful profile */
+    uint16_t keepalive_ms;           /* between two pings of a peer that is silent: 30 s */
     int64_t send_stall_ns; /* a peer that takes nothing of its answer loses the call: 60 s */
     int64_t lame_duck_ns;  /* of a drain: NOT_SERVING, still accepting: 500 ms */
 } pith_grpc_opts;

@@ -24,9 +24,11 @@ enum {
     STEP_MS = 50,
     /* gRPC's own default is never: a peer that opens connections and is silent would keep them. */
     IDLE_MS = 600000,
-    /* A peer that is gone without a word is found within 40 s. */
-    KEEPALIVE_MS = 30000,
-    KEEPALIVE_TIMEOUT_MS = 10000,
+    /* A peer with calls that is gone without a word is found within 40 s: a ping, and a third of
+     * the time between two for its answer. One without calls goes when it has been idle for
+     * IDLE_MS: clients of the C core answer pings only while they have a call. */
+    KEEPALIVE_DEFAULT_MS = 30000,
+    KEEPALIVE_TIMEOUT_PART = 3,
     PING_INTERVAL_MIN_MS = 10000, /* the least that gRPC clients allow themselves */
     HANDSHAKE_MS = 10000,
     METADATA_BYTES_MAX = 16384
@@ -200,6 +202,7 @@ static grpc_arg integer_arg(const char *key, int value) {
 static grpc_server *create_server(pith_transport *t) {
     int message_max =
         t->opts.message_bytes_max > INT_MAX ? INT_MAX : (int)t->opts.message_bytes_max;
+    int keepalive_ms = t->opts.keepalive_ms == 0 ? KEEPALIVE_DEFAULT_MS : (int)t->opts.keepalive_ms;
     t->quota = grpc_resource_quota_create("pith");
     grpc_resource_quota_resize(t->quota, t->opts.quota_bytes);
     grpc_arg args[] = {
@@ -209,8 +212,8 @@ static grpc_server *create_server(pith_transport *t) {
         integer_arg(GRPC_ARG_MAX_METADATA_SIZE, METADATA_BYTES_MAX),
         integer_arg(GRPC_ARG_ALLOW_REUSEPORT, 0),
         integer_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS),
-        integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
-        integer_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+        integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms),
+        integer_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms / KEEPALIVE_TIMEOUT_PART),
         integer_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MIN_MS),
         integer_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, IDLE_MS),
         /* Identity alone: bit 0. A compressed message is inflated before its size is checked. */

@@ -37,6 +37,7 @@ typedef struct pith_transport_opts {
     uint32_t calls_max;    /* open calls of methods that are not always_served */
     uint32_t streams_max;  /* concurrent calls of one connection */
     size_t quota_bytes;    /* the core's own buffers */
+    uint16_t keepalive_ms; /* between two pings of a silent peer; 0: 30 s */
     int64_t send_stall_ns; /* a peer that takes nothing of an answer for so long loses its call */
     /* Looks at a call's headers before its message is read; anything but PITH_OK refuses it with
      * `fault`. A poller thread; NULL: every call is welcome. Not asked of needs_no_key methods. */

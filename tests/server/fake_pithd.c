@@ -4,8 +4,8 @@
  * --log json,
  * --max-text-bytes N, --max-jobs N, --max-connections N, --drain-ms N, --send-stall-ms N, --health
  * ADDR, --keys FILE, --tls-cert, --tls-key and --tls-client-ca FILE, --load-ms N (the engine is
- * there so much later). Prints "listening on ADDR:PORT" on stderr and its counters when it has
- * drained; reloads on SIGHUP. */
+ * there so much later), --keepalive-ms N. Prints "listening on ADDR:PORT" on stderr and its
+ * counters when it has drained; reloads on SIGHUP. */
 #include "runtime/base/log.h"
 #include "server/grpc/server.h"
 #include "server/http/http.h"
@@ -69,6 +69,8 @@ static bool read_settings(settings *s, int argc, char **argv) {
             s->tls.key = argv[i + 1];
         } else if (strcmp(name, "--tls-client-ca") == 0) {
             s->tls.client_ca = argv[i + 1];
+        } else if (strcmp(name, "--keepalive-ms") == 0) {
+            s->server.keepalive_ms = (uint16_t)number;
         } else if (strcmp(name, "--load-ms") == 0) {
             s->load_ms = (uint32_t)number;
         } else if (strcmp(name, "--model") != 0) {
@@ -164,9 +166,14 @@ static void serve(const settings *s, doors *d, pith_engine *fake, const sigset_t
     }
     pith_engine_stats engine;
     pith_engine_read_stats(fake, &engine);
+    pith_grpc_stats grpc;
+    pith_grpc_server_read_stats(d->grpc, &grpc);
     close_doors(d);
-    (void)fprintf(stderr, "fake_pithd: drained, cut %zu, accepted %" PRIu64 "\n", cut,
-                  engine.accepted);
+    (void)fprintf(stderr,
+                  "fake_pithd: drained, cut %zu, accepted %" PRIu64 ", answered %" PRIu64
+                  ", in flight %" PRIu64 ", calls open %" PRIu64 ", never accepted %" PRIu64 "\n",
+                  cut, engine.accepted, engine.answered, engine.in_flight, grpc.calls_open,
+                  grpc.streams - grpc.calls);
 }
 
 int main(int argc, char **argv) {
