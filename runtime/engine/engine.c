@@ -92,11 +92,21 @@ static pith_status open_runner(pith_engine *engine, const pith_engine_opts *opts
     return status;
 }
 
+static uint32_t longest_window(const pith_engine *engine) {
+    uint32_t longest = PITH_KOMPRESS_WINDOW_TOKENS;
+    for (size_t i = 0; i < engine->n_models; i++) {
+        uint32_t window = engine->models[i]->config.window_tokens;
+        longest = window > longest ? window : longest;
+    }
+    return longest < engine->step_tokens_cap ? longest : engine->step_tokens_cap;
+}
+
 static pith_status open_scheduler(pith_engine *engine, pith_err *err) {
     pith_scheduler_opts opts = {
         .n_devices = 1,
         .n_models = (uint32_t)engine->n_models,
         .speeds = engine->speeds,
+        .window_tokens = longest_window(engine),
         .ahead_ns = engine->runner.ahead_ns,
         .limits = {.step_ns = engine->step_ns_max,
                    .step_tokens = engine->step_tokens_cap,

@@ -163,15 +163,24 @@ static bool take(planner *p, pith_plan_job *job, uint32_t most, bool half) {
 }
 
 /* A turn in the future is one from before the clock was set back. */
-static bool is_aged(const pith_plan_job *job, int64_t now_ns, int64_t age_ns) {
-    return now_ns - job->turn_ns >= age_ns || job->turn_ns > now_ns;
+static bool is_aged(const planner *p, const pith_plan_job *job, int64_t now_ns) {
+    int64_t waited = now_ns - job->turn_ns;
+    int64_t own = pith_speed_ns(&p->device->speeds[job->model], job->windows[job->next].n_ids);
+    return waited < 0 || (waited >= p->limits->age_ns && waited >= PITH_PLAN_AGE_STEPS * own);
 }
 
-static void take_aged(planner *p, const pith_queues *queues, int64_t now_ns, int64_t age_ns) {
+static void take_aged(planner *p, const pith_queues *queues, int64_t now_ns) {
     pith_plan_job *job = queues->aged.head;
     bool more = true;
-    while (more && job != NULL && is_aged(job, now_ns, age_ns) && p->plan->n_picks < AGED_MAX) {
-        more = take(p, job, 1, true);
+    while (more && job != NULL && p->plan->n_picks < AGED_MAX) {
+        if (now_ns - job->turn_ns >= 0 && now_ns - job->turn_ns < p->limits->age_ns) {
+            break; /* nor is anyone behind it */
+        }
+        if (is_aged(p, job, now_ns)) {
+            more = take(p, job, 1, true);
+        } else {
+            more = ++p->looked < LOOK_MAX;
+        }
         job = job->after[IN_AGE];
     }
     p->n_aged = p->plan->n_picks;
@@ -223,7 +232,7 @@ bool pith_plan_step(const pith_queues *queues, const pith_plan_device *devices, 
     };
     plan->device = (uint32_t)(device - devices);
     if (!queues->aged_last) {
-        take_aged(&p, queues, now_ns, limits->age_ns);
+        take_aged(&p, queues, now_ns);
     }
     take_by_class(&p, queues);
     plan->ends_ns = ends(&p, 0);

@@ -5,9 +5,11 @@
  *
  * Order. Classes by priority. Inside a class first the jobs that one step can finish, then longer
  * ones by the power of four that holds their length, each in the order of arrival. What does not
- * fit is passed over by what does. A job that got no window for `age_ns` is aged: every other step
- * starts with the jobs aged longest, whatever their class and length, so a queued job gets a window
- * within age_ns and two steps for every job that was aged before it.
+ * fit is passed over by what does. A job that got no window for `age_ns`, and for
+ * PITH_PLAN_AGE_STEPS times what its next one takes, is aged: every other step starts with the jobs
+ * aged longest, whatever their class and length. So a queued job gets a window within that time and
+ * two steps for every job that was aged before it, and one that lives by its age alone has at most
+ * a sixteenth of the device.
  *
  * Bounds. A step computes for at most step_ns as predicted, and holds at most step_tokens; one
  * window is always allowed. Long jobs, and aged ones, fill at most half of it, so that a short job
@@ -23,8 +25,9 @@
 #include <stdint.h>
 
 enum {
-    PITH_PLAN_BUCKETS = 8,    /* one step, 4, 16, ... 4^6 steps, longer */
-    PITH_PLAN_PICKS_MAX = 512 /* jobs in one step */
+    PITH_PLAN_BUCKETS = 8,     /* one step, 4, 16, ... 4^6 steps, longer */
+    PITH_PLAN_PICKS_MAX = 512, /* jobs in one step */
+    PITH_PLAN_AGE_STEPS = 16,
 };
 
 /* How long a step of one model takes on one device: fixed + per token. */

@@ -294,7 +294,9 @@ void pith_scheduler_look(const pith_scheduler *s, pith_scheduler_view *view) {
             view->steps_running += slot->used;
         }
         for (uint32_t m = 0; m < s->opts.n_models; m++) {
-            int64_t ns = pith_speed_ns(&s->speeds[d][m], s->opts.limits.step_tokens);
+            uint32_t budget = step_budget(s, m);
+            uint32_t most = budget > s->opts.window_tokens ? budget : s->opts.window_tokens;
+            int64_t ns = pith_speed_ns(&s->speeds[d][m], most);
             view->longest_step_ns = ns > view->longest_step_ns ? ns : view->longest_step_ns;
         }
     }

@@ -18,6 +18,7 @@ typedef struct pith_scheduler_opts {
     uint32_t n_devices;
     uint32_t n_models;
     const pith_speed *speeds; /* [n_models] as calibrated; followed from then on */
+    uint32_t window_tokens;   /* the longest window that can come */
     int64_t ahead_ns;         /* see pith_plan_device */
     pith_plan_limits limits;
 } pith_scheduler_opts;

@@ -254,7 +254,7 @@ static int64_t cancel(sim *s) {
 }
 
 /* What age promises: nobody waits for a turn longer than the age bound and two steps for each job
- * that was there. Steps end up to a tenth late. */
+ * that was there. Steps end up to a tenth late, and the speed is believed to within as much. */
 static void check_ages(sim *s) {
     int64_t step = s->opts->limits.step_ns;
     int64_t one = pith_speed_ns(&s->opts->speed, WINDOW_TOKENS_MAX);
@@ -265,6 +265,7 @@ static void check_ages(sim *s) {
     }
     s->result->queued_max = n > s->result->queued_max ? n : s->result->queued_max;
     int64_t age = s->opts->age_claim_ns > 0 ? s->opts->age_claim_ns : s->opts->limits.age_ns;
+    age = age > PITH_PLAN_AGE_STEPS * one * 5 / 4 ? age : PITH_PLAN_AGE_STEPS * one * 5 / 4;
     int64_t bound = age + (int64_t)(s->result->queued_max + 2) * 2 * step;
     for (uint32_t i = 0; i < s->n_arrived; i++) {
         const pith_plan_job *plan = &s->jobs[i].job.plan;
@@ -318,6 +319,7 @@ static bool set_up(sim *s) {
     pith_scheduler_opts opts = {.n_devices = o->n_devices,
                                 .n_models = o->n_models,
                                 .speeds = speeds,
+                                .window_tokens = WINDOW_TOKENS_MAX,
                                 .ahead_ns = o->ahead_ns,
                                 .limits = o->limits};
     s->jobs = calloc(o->n_jobs, sizeof *s->jobs);

@@ -171,6 +171,21 @@ static void a_slow_device_still_takes_one_window_a_step(void **state) {
     assert_true(result.answers[PITH_OK] > 10);
 }
 
+/* A machine so slow that every window takes longer than the age bound: short texts must still pass.
+ */
+static void age_does_not_undo_the_order_on_a_slow_device(void **state) {
+    pith_sim_opts opts = cpu_like(29);
+    opts.speed.token_ns = 2000000.0; /* a second for 512 tokens */
+    opts.even = true;
+    opts.fixed_tokens = 500;
+    opts.giant_tokens = 100000;
+    opts.arrival_ns = 1500 * MS; /* two thirds of the device */
+    opts.n_jobs = 100;
+    pith_sim_result result;
+    run(&opts, &result);
+    assert_true(result.took_max_ns < 4000 * MS);
+}
+
 /* The checks themselves: each must notice what it is for. */
 static void a_scheduler_that_breaks_its_promises_is_caught(void **state) {
     pith_sim_result result;
@@ -213,6 +228,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(interactive_work_goes_first_in_an_overload_and_batch_work_still_moves),
         cmocka_unit_test(a_text_that_cannot_end_in_time_gives_what_was_scored),
         cmocka_unit_test(a_slow_device_still_takes_one_window_a_step),
+        cmocka_unit_test(age_does_not_undo_the_order_on_a_slow_device),
         cmocka_unit_test(a_scheduler_that_breaks_its_promises_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
