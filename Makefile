@@ -2,7 +2,7 @@
 JOBS ?= 2
 export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 
-.PHONY: demo build test test-long serve docs bench fuzz lint format clean bootstrap model model-floor model-eval nvcc
+.PHONY: demo build test test-long serve docs bench bench-serve fuzz lint format clean bootstrap model model-floor model-eval nvcc
 
 bootstrap:
 	@deploy/bootstrap.sh
@@ -41,6 +41,10 @@ model-floor:
 	@deploy/bootstrap.sh --build
 	@cmake --preset release >/dev/null
 	@cmake --build build/release -j $(JOBS) --target pith_recipe
+
+# The server under load, beside the engine alone and peers
+bench-serve: build
+	@bench/run.sh serve
 
 docs: build
 	@build/release/pithd --help=markdown >docs/options.md

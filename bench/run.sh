@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every benchmark, each beside its peer and interleaved in one run: ratios and percents of the limit.
 # The page goes to stdout and to build/bench.txt; commit it under bench/results/ when it is to be cited.
-#   bench/run.sh [tokenizer|encoder|server|memory ...]
+#   bench/run.sh [tokenizer|encoder|server|memory|serve ...]
 set -uo pipefail
 cd "$(dirname "$0")/.."
 deploy/bootstrap.sh --bench

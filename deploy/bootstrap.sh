@@ -87,7 +87,7 @@ bench_peers() {
     echo "bootstrap: installing the benchmark peers"
     python3 -m venv "$tools/bench" || install_packages python3-venv
     python3 -m venv "$tools/bench"
-    "$tools/bench/bin/pip" install -q numpy tokenizers==0.23.3 onnx onnxruntime==1.31.1
+    "$tools/bench/bin/pip" install -q numpy tokenizers==0.23.3 onnx onnxruntime==1.31.1 grpcio protobuf
 }
 
 # headroom-ai alone pulls in 430 MB; what its remote compressor needs is a third of that.

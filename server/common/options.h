@@ -37,6 +37,7 @@ typedef struct pith_options {
     const char *patterns;
     size_t max_text_bytes;
     uint32_t step_tokens;
+    uint32_t step_ms;
     bool fold_repeats; /* pithd: of every faithful request */
     uint32_t fold_after;
     const char *log_level;
@@ -52,6 +53,8 @@ typedef struct pith_options {
     const char *http_profile;
     const char *otlp; /* NULL: no spans */
     uint32_t max_jobs;
+    size_t max_queue_bytes;
+    size_t max_queue_tokens;
     uint32_t max_connections;
     uint32_t drain_ms;
     /* pith */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -258,10 +259,12 @@ void pith_http_lame_duck(pith_http_server *server) {
 
 size_t pith_http_drain(pith_http_server *server, uint32_t grace_ms) {
     atomic_store(&server->draining, true);
-    if (server->daemon != NULL) {
-        int fd = MHD_quiesce_daemon(server->daemon);
-        if (fd >= 0) {
-            (void)close(fd);
+    if (server->daemon != NULL && server->listen_fd < 0) {
+        /* The poll thread may be about to look at the socket once more: shut it, close it at the
+         * end. A listening socket that is shut refuses connections (Linux). */
+        server->listen_fd = MHD_quiesce_daemon(server->daemon);
+        if (server->listen_fd >= 0) {
+            (void)shutdown(server->listen_fd, SHUT_RD);
         }
     }
     int64_t until = pith_clock_now(&pith_clock_system) + (int64_t)grace_ms * 1000000;

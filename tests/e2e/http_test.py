@@ -321,6 +321,14 @@ def placeholders(script):
         server.stop()
 
 
+def refuses(server):
+    try:
+        ask(server, "GET", "/livez", timeout=3)
+        return False
+    except OSError:
+        return True
+
+
 def drain(script):
     if not script.args.fake:
         return
@@ -329,7 +337,7 @@ def drain(script):
     kept.request("GET", "/readyz")
     script.check("a_server_that_serves_is_ready", kept.getresponse().read() == b"ready\n")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(compress, server, f"@delay=1500 word{i}") for i in range(8)]
+        futures = [pool.submit(compress, server, f"@delay=3000 word{i}") for i in range(8)]
         time.sleep(0.3)
         server.signal()
         time.sleep(0.1)
@@ -337,6 +345,8 @@ def drain(script):
         reply = kept.getresponse()
         reply.read()
         script.check("a_draining_server_is_not_ready", reply.status == 503, reply.status)
+        time.sleep(0.8) # the lame duck is over
+        script.check("a_draining_server_takes_no_connections", refuses(server))
         script.check("texts_in_flight_are_answered", all(f.result()[0] == 200 for f in futures))
     began = time.monotonic()
     server.stop()
