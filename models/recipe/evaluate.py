@@ -54,28 +54,37 @@ def sizes(data):
     }
 
 
-def evaluate(data, model_dir, with_torch):
-    documents = [text.document(item) for item in data["eval"]]
-    compared = scorers.simple(documents, data["table"])
-    compared["pith-mini"], repetition = model_scores(model_dir, documents)
-    if with_torch:
-        compared["pith-mini, token head alone"] = token_head_scores(model_dir, documents)
+def of_the_model(data, model_dir, documents):
+    """What one run of training is compared with another by; (scores per document, figures)."""
+    scores, repetition = model_scores(model_dir, documents)
     with open(f"{model_dir}/config.json", encoding="utf-8") as file:
         chosen = json.load(file)["pith"]["thresholds"]
-    return {
-        "scorers": {
-            name: measures.judge(documents, s, data["table"]) for name, s in compared.items()
-        },
-        "thresholds": at_thresholds(documents, compared["pith-mini"], chosen),
+    return scores, {
+        "scorers": {"pith-mini": measures.judge(documents, scores, data["table"])},
+        "thresholds": at_thresholds(documents, scores, chosen),
         "default": settings.at_default_settings(model_dir, [(d.domain, d.text) for d in documents]),
+        "repetition": repetition,
+        **sizes(data),
+    }
+
+
+def evaluate(data, model_dir, with_torch):
+    """Everything that the card says of a model and of what stands beside it."""
+    documents = [text.document(item) for item in data["eval"]]
+    compared = scorers.simple(documents, data["table"])
+    _, figures = of_the_model(data, model_dir, documents)
+    if with_torch:
+        compared["pith-mini, token head alone"] = token_head_scores(model_dir, documents)
+    for name, scores in compared.items():
+        figures["scorers"][name] = measures.judge(documents, scores, data["table"])
+    return {
+        **figures,
         "adversarial": settings.at_default_settings(model_dir, adversarial.texts()),
         "folding": folding.figures(model_dir),
-        "repetition": repetition,
         "floor_words": {
             domain: float(np.mean(np.concatenate([d.forced for d in documents if d.domain == domain])))
             for domain in sorted({d.domain for d in documents})
         },
-        **sizes(data),
         **{key: data[key] for key in ("kinds", "skipped") if key in data},
     }
 
@@ -88,10 +97,15 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--no-torch", action="store_true", help="leave out the token head alone")
+    parser.add_argument("--brief", action="store_true", help="only what compares runs of training")
     args = parser.parse_args()
     with open(args.dataset, "rb") as file:
         data = pickle.load(file)
-    result = evaluate(data, args.model, not args.no_torch)
+    if args.brief:
+        documents = [text.document(item) for item in data["eval"]]
+        result = of_the_model(data, args.model, documents)[1]
+    else:
+        result = evaluate(data, args.model, not args.no_torch)
     with open(args.out, "w", encoding="utf-8") as file:
         json.dump(result, file, indent=1)
         file.write("\n")

@@ -166,9 +166,11 @@ def main():
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--out", required=True)
+    parser.add_argument("--started-from", help="the run whose weights this one began with")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model, state = load(args.checkpoint)
+    before = load(args.started_from)[1] if args.started_from else {"step": 0, "tokens": 0}
     with open(args.dataset, "rb") as file:
         points = thresholds.operating_points(model, threshold_documents(pickle.load(file)))
     files = tensors(model)
@@ -186,9 +188,9 @@ def main():
         lambda p: save_json(
             p,
             {
-                "steps": state["step"],
-                "planned_steps": state["steps"],
-                "tokens": state["tokens"],
+                "steps": before["step"] + state["step"],
+                "planned_steps": before["step"] + state["steps"],
+                "tokens": before["tokens"] + state["tokens"],
                 "epochs": state["epoch"],
                 "seed": state["seed"],
                 "critical_weight": state["critical_weight"],

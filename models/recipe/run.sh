@@ -30,14 +30,16 @@ train() {
     "$python" train.py --checkpoint "$folder/$name.pt" --threads "$threads" "$@"
 }
 
-# exported NAME DATASET: the files of a model, judged.
+# exported NAME DATASET [OPTION...]: the files of a model, judged.
 exported() {
-    mkdir -p "$folder/$1"
-    cp "$folder/tokenizer.json" "$folder/$1/"
-    step "$1/model.safetensors" "$python" export.py --dataset "$folder/$2" \
-        --checkpoint "$folder/$1.pt" --out "$folder/$1"
-    step "$1/evaluation.json" "$python" evaluate.py --dataset "$folder/$2" \
-        --model "$folder/$1" --out "$folder/$1/evaluation.json"
+    local name=$1 dataset=$2
+    shift 2
+    mkdir -p "$folder/$name"
+    cp "$folder/tokenizer.json" "$folder/$name/"
+    step "$name/model.safetensors" "$python" export.py --dataset "$folder/$dataset" \
+        --checkpoint "$folder/$name.pt" --out "$folder/$name" "$@"
+    step "$name/evaluation.json" "$python" evaluate.py --brief --dataset "$folder/$dataset" \
+        --model "$folder/$name" --out "$folder/$name/evaluation.json"
 }
 
 prefixes=()
@@ -52,7 +54,7 @@ step relabelled.pickle "$python" relabel.py --dataset "$folder/dataset.pickle" \
     --checkpoint "$folder/seed-0.pt" --out "$folder/relabelled.pickle"
 train self --dataset "$folder/relabelled.pickle" --steps "$self_steps" \
     --start-from "$folder/seed-0.pt" --peak 5e-4
-exported self dataset.pickle
+exported self dataset.pickle --started-from "$folder/seed-0.pt"
 cp "$folder/seed-0/evaluation.json" "$folder/before-self-label.json"
 cp "$folder/self/evaluation.json" "$folder/after-self-label.json"
 for run in "0 0.3" "1 0.3" "2 0.3" "0 1.0" "0 3.0"; do
