@@ -29,7 +29,7 @@ function(emulated_test name source)
         target_link_libraries(${name} PRIVATE pith_test_support)
     endif()
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}" TIMEOUT 300)
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}" TIMEOUT 900)
 endfunction()
 
 emulated_test(runtime.backend.cuda.ops_test ${CMAKE_SOURCE_DIR}/tests/runtime/backend/ops_test.c
