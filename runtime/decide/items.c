@@ -1,6 +1,7 @@
 /* Items of decision: units, or whole rows of tables. */
 #include "runtime/decide/decision.h"
 
+#include "runtime/base/slice.h"
 #include "runtime/text/tabular.h"
 
 #include <stdlib.h>
@@ -47,6 +48,7 @@ pith_status pith_items_make(pith_decision *d, pith_err *err) {
             d->items[d->n_items++] = (pith_item){.unit_begin = u};
         }
         add_unit(&d->items[d->n_items - 1], d, u);
+        (void)pith_slice_spend(doc->units[u].end - doc->units[u].start);
     }
     return PITH_OK;
 }
@@ -68,6 +70,40 @@ static int compare_keys(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* Sorts keys[0, n). Many are first put into buckets by their top bits, in place, so that no single
+ * sort is long and others get their turn between two. */
+static void sort_keys(uint64_t *keys, uint32_t n) {
+    enum { BITS = 12, BUCKETS = 1 << BITS, SHIFT = 64 - BITS, FEW = 8192 };
+    if (n <= FEW) {
+        qsort(keys, n, sizeof *keys, compare_keys);
+        return;
+    }
+    uint32_t ends[BUCKETS] = {0};
+    uint32_t next[BUCKETS];
+    for (uint32_t i = 0; i < n; i++) {
+        ends[keys[i] >> SHIFT]++;
+    }
+    for (uint32_t b = 0, sum = 0; b < BUCKETS; b++) {
+        next[b] = sum;
+        sum += ends[b];
+        ends[b] = sum;
+    }
+    for (uint32_t b = 0; b < BUCKETS; b++) {
+        while (next[b] < ends[b]) { /* every round puts one key where it belongs */
+            uint64_t key = keys[next[b]];
+            uint32_t to = next[key >> SHIFT]++;
+            if (key >> SHIFT != b) {
+                keys[next[b]] = keys[to];
+                keys[to] = key;
+            }
+        }
+    }
+    for (uint32_t b = 0, begin = 0; b < BUCKETS; begin = ends[b++]) {
+        qsort(keys + begin, ends[b] - begin, sizeof *keys, compare_keys);
+        (void)pith_slice_spend((size_t)(ends[b] - begin) * sizeof *keys);
+    }
+}
+
 uint32_t pith_items_rank(const pith_item *items, uint32_t n_items, uint64_t *keys,
                          uint32_t *order) {
     uint32_t n = 0;
@@ -76,7 +112,7 @@ uint32_t pith_items_rank(const pith_item *items, uint32_t n_items, uint64_t *key
             keys[n++] = (uint64_t)descending(items[i].score) << 32 | i;
         }
     }
-    qsort(keys, n, sizeof *keys, compare_keys);
+    sort_keys(keys, n);
     for (uint32_t i = 0; i < n; i++) {
         order[i] = (uint32_t)keys[i];
     }

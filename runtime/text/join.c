@@ -1,5 +1,7 @@
 #include "runtime/text/join.h"
 
+#include "runtime/base/slice.h"
+
 #include <string.h>
 
 typedef struct joiner {
@@ -114,6 +116,7 @@ static void join_faithful(joiner *j, const bool *kept) {
         if (kept[u]) {
             separate(j, u, head);
             put_unit(j, u);
+            (void)pith_slice_spend(doc->units[u].end - doc->units[u].start);
         }
     }
     finish(j);

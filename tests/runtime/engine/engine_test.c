@@ -222,7 +222,9 @@ static void a_score_that_is_not_a_number_passes_the_text_through(void **state) {
 
 static void interactive_work_goes_before_batch_work(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 200});
+    scripted_clock scripted; /* nobody ages, however slow the machine */
+    pith_clock clock = scripted_clock_init(&scripted);
+    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 200, .clock = &clock});
     atomic_store(&fake.held, true);
     kept_reply kept[8];
     for (int i = 0; i < 8; i++) {
@@ -268,7 +270,9 @@ static void interactive_work_goes_before_batch_work(void **state) {
 
 static void a_long_text_does_not_hold_up_a_short_one(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 256});
+    scripted_clock scripted; /* nobody ages, however slow the machine */
+    pith_clock clock = scripted_clock_init(&scripted);
+    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 256, .clock = &clock});
     atomic_store(&fake.held, true);
     char *text = words_of(20000, 9); /* some 500 windows */
     kept_reply big;
