@@ -47,8 +47,9 @@ static void block_signals(sigset_t *set) {
 
 /* What runs beside the engine. */
 typedef struct doors {
-    pith_engine *engine;             /* NULL while it loads */
-    pith_keys *keys;                 /* NULL without --keys */
+    pith_engine *engine; /* NULL while it loads */
+    pith_keys *keys;     /* NULL without --keys */
+    pith_certificates *http_certificates;
     pith_certificates *certificates; /* NULL without --tls-cert */
     pith_observe *observe;
     pith_grpc_server *grpc;
@@ -91,6 +92,7 @@ static pith_status open_http(doors *d, const pith_options *options, pith_err *er
         .engine = d->engine,
         .observe = d->observe,
         .keys = d->keys,
+        .certificates = d->http_certificates,
         .fold_repeats = options->fold_repeats,
         .text_bytes_max = options->max_text_bytes,
     };
@@ -117,6 +119,9 @@ static pith_status open_front(doors *d, const pith_options *options, pith_err *e
                                               .key = options->tls_key,
                                               .client_ca = options->tls_client_ca};
         status = pith_certificates_open(&d->certificates, &files, "h2", err);
+        if (status == PITH_OK && options->http != NULL) {
+            status = pith_certificates_open(&d->http_certificates, &files, "http/1.1", err);
+        }
     }
     pith_grpc_opts opts = {
         .listen = options->listen,
@@ -157,6 +162,7 @@ static void close_doors(doors *d) {
     pith_observe_close(d->observe);
     pith_keys_close(d->keys);
     pith_certificates_close(d->certificates);
+    pith_certificates_close(d->http_certificates);
 }
 
 static size_t drain_doors(const doors *d, uint32_t grace_ms) {
@@ -197,6 +203,9 @@ static void reload(const doors *d, const pith_options *options) {
     }
     if (d->certificates != NULL) {
         report("certificates", pith_certificates_reload(d->certificates, &err), &err);
+    }
+    if (d->http_certificates != NULL) {
+        report("certificates of HTTP", pith_certificates_reload(d->http_certificates, &err), &err);
     }
 }
 

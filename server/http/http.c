@@ -17,7 +17,9 @@ enum {
     /* One connection's request line, headers and read buffer; a longer header block is 431. */
     CONNECTION_BYTES = 64 * 1024,
     SILENCE_SECONDS = 20, /* a connection on which nothing moves */
-    DRAIN_ROUND_MS = 100
+    DRAIN_ROUND_MS = 100,
+    SENT_ROUNDS = 100, /* two seconds for answers on their way */
+    SENT_ROUND_US = 20000
 };
 
 #define SECOND_NS          INT64_C(1000000000)
@@ -189,6 +191,7 @@ pith_status pith_http_open(pith_http_server **server, const pith_http_opts *opts
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&made->mutex, NULL);
+    (void)pthread_mutex_init(&made->relay_mutex, NULL);
     (void)pthread_cond_init(&made->changed, &attr);
     (void)pthread_condattr_destroy(&attr);
     pith_status status = pith_listen(opts->listen, &made->listen_fd, &made->port, made->address,
@@ -202,20 +205,25 @@ pith_status pith_http_open(pith_http_server **server, const pith_http_opts *opts
 }
 
 pith_status pith_http_start(pith_http_server *server, pith_err *err) {
-    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
+    bool tls = server->opts.certificates != NULL;
+    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+                           (tls ? MHD_USE_NO_LISTEN_SOCKET : 0);
     server->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)server->opts.max_connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)SILENCE_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_END);
+        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)server->opts.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_SECONDS,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        tls ? MHD_OPTION_END : MHD_OPTION_LISTEN_SOCKET, server->listen_fd, MHD_OPTION_END);
     if (server->daemon == NULL) {
         return pith_fail(err, PITH_IO, "cannot serve HTTP on %s: %s", server->address,
                          strerror(errno));
     }
-    server->listen_fd = -1;
-    return pith_http_watch_start(server, err);
+    if (!tls) {
+        server->listen_fd = -1;
+    }
+    pith_status status = pith_http_watch_start(server, err);
+    return status == PITH_OK && tls ? pith_http_tls_start(server, err) : status;
 }
 
 const char *pith_http_address(const pith_http_server *server) {
@@ -259,6 +267,7 @@ void pith_http_lame_duck(pith_http_server *server) {
 
 size_t pith_http_drain(pith_http_server *server, uint32_t grace_ms) {
     atomic_store(&server->draining, true);
+    pith_http_tls_stop_accepting(server);
     if (server->daemon != NULL && server->listen_fd < 0) {
         /* The poll thread may be about to look at the socket once more: shut it, close it at the
          * end. A listening socket that is shut refuses connections (Linux). */
@@ -266,6 +275,8 @@ size_t pith_http_drain(pith_http_server *server, uint32_t grace_ms) {
         if (server->listen_fd >= 0) {
             (void)shutdown(server->listen_fd, SHUT_RD);
         }
+    } else if (server->listen_fd >= 0) {
+        (void)shutdown(server->listen_fd, SHUT_RD); /* ours, and nobody looks at it any more */
     }
     int64_t until = pith_clock_now(&pith_clock_system) + (int64_t)grace_ms * 1000000;
     return wait_idle(server, until) ? 0 : pith_http_cancel_all(server);
@@ -278,6 +289,23 @@ void pith_http_hurry(pith_http_server *server) {
     (void)pthread_mutex_unlock(&server->mutex);
 }
 
+/* Waits until every answer is with its peer's kernel, for a moment: the daemon drops what is not.
+ */
+static void wait_sent(pith_http_server *server) {
+    bool sent = false;
+    for (int round = 0; round < SENT_ROUNDS && !sent; round++) {
+        sent = true;
+        (void)pthread_mutex_lock(&server->mutex);
+        for (const pith_http_conn *at = server->conns; at != NULL; at = at->next) {
+            sent = sent && at->phase == PITH_HTTP_RECEIVING;
+        }
+        (void)pthread_mutex_unlock(&server->mutex);
+        if (!sent) {
+            (void)usleep(SENT_ROUND_US);
+        }
+    }
+}
+
 void pith_http_close(pith_http_server *server) {
     if (server == NULL) {
         return;
@@ -288,13 +316,17 @@ void pith_http_close(pith_http_server *server) {
          */
         server->hurry = false;
         (void)wait_idle(server, INT64_MAX);
+        wait_sent(server);
         pith_http_watch_stop(server);
+        pith_http_tls_end(server);
         MHD_stop_daemon(server->daemon);
     }
+    pith_relay_close(server->relay);
     if (server->listen_fd >= 0) {
         (void)close(server->listen_fd);
     }
     (void)pthread_cond_destroy(&server->changed);
     (void)pthread_mutex_destroy(&server->mutex);
+    (void)pthread_mutex_destroy(&server->relay_mutex);
     free(server);
 }

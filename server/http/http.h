@@ -19,6 +19,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/engine/engine.h"
+#include "server/access/certificates.h"
 #include "server/access/keys.h"
 #include "server/observe/observe.h"
 
@@ -32,12 +33,13 @@ typedef struct pith_http_server pith_http_server;
 typedef struct pith_http_opts {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080"; port 0 picks one */
     pith_engine *engine;
-    pith_observe *observe;    /* NULL: none, and /metrics is not found */
-    pith_keys *keys;          /* NULL: anybody may call; probes and /metrics never need one */
-    pith_profile profile;     /* of /compress */
-    bool fold_repeats;        /* of /compress in the faithful profile */
-    size_t text_bytes_max;    /* 16 MiB */
-    uint32_t max_connections; /* 256 */
+    pith_observe *observe; /* NULL: none, and /metrics is not found */
+    pith_keys *keys;       /* NULL: anybody may call; probes and /metrics never need one */
+    pith_certificates *certificates; /* NULL: plain text; borrowed */
+    pith_profile profile;            /* of /compress */
+    bool fold_repeats;               /* of /compress in the faithful profile */
+    size_t text_bytes_max;           /* 16 MiB */
+    uint32_t max_connections;        /* 256 */
     int64_t
         receive_ns;    /* from a connection's start, or its last answer, to a whole request: 30 s */
     int64_t send_ns;   /* for the peer to take an answer: 60 s */

@@ -2,6 +2,7 @@
 #ifndef PITH_SERVER_HTTP_HTTP_INTERNAL_H
 #define PITH_SERVER_HTTP_HTTP_INTERNAL_H
 
+#include "server/access/relay.h"
 #include "server/http/http.h"
 
 #include <microhttpd.h>
@@ -77,6 +78,11 @@ struct pith_http_server {
     int listen_fd; /* -1 once the daemon or nobody has it */
     uint16_t port;
     char address[PITH_HTTP_ADDRESS_BYTES];
+    pith_relay *relay; /* NULL without certificates */
+    pthread_t accepter;
+    bool accepting;
+    pthread_mutex_t relay_mutex; /* guards relay_over: no connection after the daemon's end */
+    bool relay_over;
     atomic_bool lame_duck;
     atomic_bool draining;
     pthread_t watcher;
@@ -122,6 +128,11 @@ void pith_http_compress(pith_http_exchange *ex);
 
 /* pages.c: false when there is no such page. */
 bool pith_http_page(pith_http_exchange *ex, const char *method, const char *url);
+
+/* tls.c: after the daemon has started, without a socket of its own; stop: when draining is set. */
+PITH_MUST_USE pith_status pith_http_tls_start(pith_http_server *server, pith_err *err);
+void pith_http_tls_stop_accepting(pith_http_server *server);
+void pith_http_tls_end(pith_http_server *server); /* before the daemon stops */
 
 /* watch.c */
 PITH_MUST_USE pith_status pith_http_watch_start(pith_http_server *server, pith_err *err);

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def raw(server, data, seconds=20, half_close=False):
                 if not piece:
                     return seen
                 seen += piece
-        except socket.timeout:
+        except OSError: # silent, or reset
             return seen
 
 
@@ -321,6 +322,38 @@ def placeholders(script):
         server.stop()
 
 
+def tls(script):
+    if shutil.which("openssl") is None:
+        print("skip tls: no openssl program to make a certificate with")
+        return
+    folder = tempfile.mkdtemp()
+    chain, key = f"{folder}/chain.pem", f"{folder}/key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", key, "-out", chain], check=True, capture_output=True)
+    server = start(script, "--tls-cert", chain, "--tls-key", key)
+    context = ssl.create_default_context(cafile=chain)
+
+    def secure(method, path, body=None):
+        connection = http.client.HTTPSConnection(server.http, timeout=30, context=context)
+        connection.request(method, path, body)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+    status, body = secure("POST", "/compress", json.dumps({"content": WORDS * 400}))
+    script.check("compress_works_over_tls", status == 200 and json.loads(body)["original_tokens"] == 5200, status)
+    script.check("probes_are_behind_tls_too", secure("GET", "/livez") == (200, b"live\n"))
+    script.check("plain_text_gets_nothing", not raw(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", 12).startswith(b"HTTP"))
+    if script.args.fake:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            slow = json.dumps({"content": "@delay=1500 word"})
+            futures = [pool.submit(secure, "POST", "/compress", slow) for _ in range(4)]
+            time.sleep(0.5)
+            server.signal()
+            codes = [f.result()[0] for f in futures]
+        script.check("texts_in_flight_over_tls_are_answered_in_a_drain", codes == [200] * 4, codes)
+    server.stop()
+
+
 def refuses(server):
     try:
         ask(server, "GET", "/livez", timeout=3)
@@ -366,4 +399,4 @@ def drain(script):
 
 if __name__ == "__main__":
     script = Script(__doc__)
-    sys.exit(script.run(answers, bad_bodies, bounds, connections, waiting, metrics, keys, placeholders, drain))
+    sys.exit(script.run(answers, bad_bodies, bounds, connections, waiting, metrics, keys, placeholders, tls, drain))

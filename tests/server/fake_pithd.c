@@ -82,6 +82,7 @@ static bool read_settings(settings *s, int argc, char **argv) {
 
 typedef struct doors {
     pith_keys *keys;
+    pith_certificates *http_certificates;
     pith_certificates *certificates;
     pith_observe *observe;
     pith_grpc_server *grpc;
@@ -113,6 +114,10 @@ static pith_status open_doors(doors *d, settings *s, pith_engine *engine, pith_e
     }
     if (status == PITH_OK && s->tls.chain != NULL) {
         status = pith_certificates_open(&d->certificates, &s->tls, "h2", err);
+        if (status == PITH_OK && s->http.listen != NULL) {
+            status = pith_certificates_open(&d->http_certificates, &s->tls, "http/1.1", err);
+            s->http.certificates = d->http_certificates;
+        }
         s->server.certificates = d->certificates;
     }
     if (status == PITH_OK) {
@@ -133,6 +138,7 @@ static void close_doors(doors *d) {
     pith_observe_close(d->observe);
     pith_keys_close(d->keys);
     pith_certificates_close(d->certificates);
+    pith_certificates_close(d->http_certificates);
 }
 
 static void serve(const settings *s, doors *d, pith_engine *fake, const sigset_t *signals) {
