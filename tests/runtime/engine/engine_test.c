@@ -234,7 +234,7 @@ static void interactive_work_goes_before_batch_work(void **state) {
     for (int i = 0; i < 2; i++) {
         assert_int_equal(submit(engine, filler, &kept[i], (pith_submit_opts){0}, NULL), PITH_OK);
     }
-    fake_wait_submitted(&fake, 1);
+    fake_wait_submitted(&fake, 2); /* no step has room left that what comes next could fill */
     unsigned before = atomic_load(&fake.n_sequences);
     assert_int_equal(before, 0);
     pith_job *late;
