@@ -73,8 +73,10 @@ struct pith_accept {
     pith_tap *tap;
     pith_relay *relay; /* NULL: plain text */
 
-    pthread_mutex_t mutex;   /* guards everything below */
-    bool stopped;            /* nothing is taken any more */
+    pthread_mutex_t mutex; /* guards everything below */
+    bool stopped;          /* nothing is taken any more */
+    int *plain;            /* [connections_max] sockets that the relay has brought */
+    uint32_t n_plain;
     connection *connections; /* [connections_max] */
     uint32_t *by_fd;         /* [FDS_MAX] slot + 1, 0: none */
     uint32_t free_head;      /* slot + 1, 0: full */
@@ -161,7 +163,7 @@ static connection *claim(pith_accept *a, int fd) {
     return c;
 }
 
-/* A socket with plain bytes: the peer's, or the relay's thread brings one. */
+/* A socket with plain bytes: the peer's, or one that the relay has brought. */
 static void take(pith_accept *a, int fd) {
     connection *c = claim(a, fd);
     if (c == NULL) {
@@ -174,8 +176,43 @@ static void take(pith_accept *a, int fd) {
     }
 }
 
+static void wake(const pith_accept *a) {
+    uint64_t one = 1;
+    ssize_t ignored = write(a->wake, &one, sizeof one);
+    (void)ignored; /* an eventfd far from full takes one */
+}
+
+/* On the relay's thread: connections belong to ours, which is told. */
 static void on_plain(void *arg, int fd) {
-    take(arg, fd);
+    pith_accept *a = arg;
+    (void)pthread_mutex_lock(&a->mutex);
+    bool room = !a->stopped && a->n_plain < a->connections_max;
+    if (room) {
+        a->plain[a->n_plain++] = fd;
+    }
+    (void)pthread_mutex_unlock(&a->mutex);
+    if (room) {
+        wake(a);
+    } else {
+        (void)close(fd);
+    }
+}
+
+/* Takes what the relay has brought. False when there is nothing more to do at all. */
+static bool on_wake(pith_accept *a) {
+    uint64_t ignored;
+    ssize_t n = read(a->wake, &ignored, sizeof ignored);
+    (void)n;
+    for (;;) {
+        (void)pthread_mutex_lock(&a->mutex);
+        bool stopped = a->stopped;
+        int fd = a->n_plain > 0 ? a->plain[--a->n_plain] : -1;
+        (void)pthread_mutex_unlock(&a->mutex);
+        if (fd < 0) {
+            return !stopped;
+        }
+        take(a, fd);
+    }
 }
 
 /* A peer's socket, as it was accepted. */
@@ -294,9 +331,10 @@ static void *accept_loop(void *arg) {
         int n = epoll_wait(a->epoll, events, EVENTS_MAX, 1000);
         for (int i = 0; i < n; i++) {
             if (events[i].data.u64 == ID_WAKE) {
-                return NULL;
-            }
-            if (events[i].data.u64 == ID_LISTENER) {
+                if (!on_wake(a)) {
+                    return NULL;
+                }
+            } else if (events[i].data.u64 == ID_LISTENER) {
                 accept_all(a);
             } else {
                 on_event(a, &events[i]);
@@ -406,7 +444,7 @@ static uint32_t connections_allowed(uint32_t wanted, uint32_t fds_each) {
 static pith_status open_descriptors(pith_accept *a, pith_err *err) {
     a->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     a->epoll = epoll_create1(EPOLL_CLOEXEC);
-    a->wake = eventfd(0, EFD_CLOEXEC);
+    a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event listener = {.events = EPOLLIN, .data.u64 = ID_LISTENER};
     struct epoll_event wake = {.events = EPOLLIN, .data.u64 = ID_WAKE};
     if (a->spare < 0 || a->epoll < 0 || a->wake < 0 ||
@@ -430,9 +468,10 @@ pith_status pith_accept_open(pith_accept **accept, const char *listen, uint32_t 
         connections_max, certificates == NULL ? FDS_PER_CONNECTION : FDS_PER_TLS);
     a->connections = calloc(a->connections_max, sizeof *a->connections);
     a->by_fd = calloc(FDS_MAX, sizeof *a->by_fd);
+    a->plain = calloc(a->connections_max, sizeof *a->plain);
     a->tap = pith_tap_open();
     pith_status status = PITH_OK;
-    if (a->connections == NULL || a->by_fd == NULL || a->tap == NULL) {
+    if (a->connections == NULL || a->by_fd == NULL || a->plain == NULL || a->tap == NULL) {
         status = pith_fail(err, PITH_NO_MEMORY, "no memory for %u connections", a->connections_max);
     }
     if (status == PITH_OK) {
@@ -469,10 +508,11 @@ pith_status pith_accept_start(pith_accept *a, grpc_server *server, pith_err *err
 }
 
 void pith_accept_stop(pith_accept *a) {
+    (void)pthread_mutex_lock(&a->mutex);
+    a->stopped = true; /* the relay may still finish a handshake */
+    (void)pthread_mutex_unlock(&a->mutex);
     if (a->running) {
-        uint64_t one = 1;
-        ssize_t ignored = write(a->wake, &one, sizeof one);
-        (void)ignored; /* an eventfd at zero takes one */
+        wake(a);
         (void)pthread_join(a->thread, NULL);
         a->running = false;
     }
@@ -481,7 +521,9 @@ void pith_accept_stop(pith_accept *a) {
         a->listener = -1;
     }
     (void)pthread_mutex_lock(&a->mutex);
-    a->stopped = true; /* the relay may still finish a handshake */
+    while (a->n_plain > 0) {
+        (void)close(a->plain[--a->n_plain]);
+    }
     for (uint32_t i = 0; i < a->connections_max; i++) {
         if (a->connections[i].used && !a->connections[i].handed) {
             drop_locked(a, &a->connections[i]);
@@ -495,7 +537,7 @@ void pith_accept_close(pith_accept *a) {
         return;
     }
     pith_relay_close(a->relay); /* it brings connections, and carries their last bytes */
-    if (a->connections != NULL && a->by_fd != NULL && a->tap != NULL) {
+    if (a->connections != NULL && a->by_fd != NULL && a->plain != NULL && a->tap != NULL) {
         pith_accept_stop(a);
         for (uint32_t i = 0; i < a->connections_max; i++) {
             if (a->connections[i].used) {
@@ -516,5 +558,6 @@ void pith_accept_close(pith_accept *a) {
     pith_tap_close(a->tap);
     free(a->connections);
     free(a->by_fd);
+    free(a->plain);
     free(a);
 }
