@@ -113,12 +113,12 @@ class ThresholdTest(unittest.TestCase):
         self.assertEqual(set(chosen), {"default", pairs[0][0].routed})
         return chosen["default"], thresholds.Scored(pairs)
 
-    def test_the_lowest_threshold_that_keeps_half_of_the_tokens(self):
+    def test_the_lowest_threshold_that_keeps_few_enough_tokens(self):
         threshold, all_scored = self.chosen(lambda i: 0.1 * i + 0.05 if i < 8 else 0.99)
-        self.assertEqual(all_scored.kept_tokens(threshold), 0.5)
-        self.assertGreater(all_scored.kept_tokens(threshold - 0.001), 0.5)
+        self.assertAlmostEqual(all_scored.kept_tokens(threshold), thresholds.KEPT_TOKENS)
+        self.assertGreater(all_scored.kept_tokens(threshold - 0.001), thresholds.KEPT_TOKENS + 0.05)
 
-    def test_a_quarter_of_the_free_words_stays_whatever_the_floor_keeps(self):
+    def test_a_share_of_the_free_words_stays_whatever_the_floor_keeps(self):
         doc = made_up("plain words " + " ".join(str(n) for n in range(10, 40)), "log")
         scores = np.array([0.2, 0.6] + [0.9] * 30)
         pairs = [(doc, scores)] * thresholds.DOCUMENTS_MIN
