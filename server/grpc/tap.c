@@ -15,7 +15,7 @@ typedef struct tapped {
     atomic_bool on;
     atomic_bool failed;
     atomic_uint_fast64_t bytes;
-    pith_tap *tap;
+    _Atomic(pith_tap *) tap; /* the one that began it last */
     pith_frame_guard guard;
 } tapped;
 
@@ -28,13 +28,14 @@ struct pith_tap {
     atomic_uint_fast64_t streams;
     atomic_uint_fast64_t floods;
     /* The thread that begins taps. */
-    _Atomic(tapped *) all[PITH_TAP_FDS_MAX]; /* what this tap allocated; others read it */
+    _Atomic(tapped *) all[PITH_TAP_FDS_MAX]; /* what this tap has begun; others read it */
     int64_t window_ns;                       /* when the current window of floods began */
     uint64_t window_floods;                  /* floods before it */
     bool was_wary;                           /* in the window before it */
 };
 
-/* By descriptor, of the whole process; two servers in one process share it. */
+/* By descriptor, of the whole process. What is made for a number stays until the process ends: any
+ * thread that the core has may have been the last to read it. */
 static _Atomic(tapped *) by_fd[PITH_TAP_FDS_MAX];
 
 pith_tap *pith_tap_open(void) {
@@ -45,13 +46,9 @@ void pith_tap_close(pith_tap *tap) {
     if (tap == NULL) {
         return;
     }
+    PITH_TSAN_ACQUIRE(tap); /* the core has closed every connection: its threads are done with it */
     for (int fd = 0; fd < PITH_TAP_FDS_MAX; fd++) {
-        if (tap->all[fd] != NULL) {
-            tapped *mine = tap->all[fd];
-            tapped *expected = mine;
-            (void)atomic_compare_exchange_strong(&by_fd[fd], &expected, NULL);
-            free(mine);
-        }
+        pith_tap_end(tap, fd);
     }
     free(tap);
 }
@@ -76,14 +73,14 @@ bool pith_tap_begin(pith_tap *tap, int fd, int64_t now_ns) {
     if (fd < 0 || fd >= PITH_TAP_FDS_MAX) {
         return false;
     }
-    tapped *t = tap->all[fd];
+    tapped *t = atomic_load_explicit(&by_fd[fd], memory_order_acquire);
     if (t == NULL) {
         t = calloc(1, sizeof *t);
         if (t == NULL) {
             return false;
         }
-        tap->all[fd] = t;
     }
+    tap->all[fd] = t;
     /* The number was given out again, so whoever read it last has closed it: nobody holds `t`. */
     PITH_TSAN_ACQUIRE(t);
     t->tap = tap;
@@ -97,7 +94,7 @@ bool pith_tap_begin(pith_tap *tap, int fd, int64_t now_ns) {
 
 void pith_tap_end(pith_tap *tap, int fd) {
     tapped *t = find(tap, fd);
-    if (t != NULL) {
+    if (t != NULL && atomic_load(&t->tap) == tap) { /* not another's by now */
         atomic_store_explicit(&t->on, false, memory_order_relaxed);
     }
 }
@@ -122,6 +119,7 @@ void pith_tap_read_stats(const pith_tap *tap, pith_tap_stats *stats) {
 /* Shows the guard what has just been read. */
 static pith_flood show(tapped *t, const struct msghdr *msg, size_t n_read) {
     int64_t now = pith_clock_now(&pith_clock_system);
+    pith_tap *tap = atomic_load_explicit(&t->tap, memory_order_relaxed);
     uint64_t streams = t->guard.n_streams;
     bool before = t->guard.flood != PITH_FLOOD_NONE;
     pith_flood flood = t->guard.flood;
@@ -130,12 +128,13 @@ static pith_flood show(tapped *t, const struct msghdr *msg, size_t n_read) {
         flood = pith_frame_guard_feed(&t->guard, msg->msg_iov[i].iov_base, n, now);
         n_read -= n;
     }
-    (void)atomic_fetch_add_explicit(&t->tap->streams, t->guard.n_streams - streams,
+    (void)atomic_fetch_add_explicit(&tap->streams, t->guard.n_streams - streams,
                                     memory_order_relaxed);
     if (flood != PITH_FLOOD_NONE && !before) {
-        (void)atomic_fetch_add_explicit(&t->tap->floods, 1, memory_order_relaxed);
+        (void)atomic_fetch_add_explicit(&tap->floods, 1, memory_order_relaxed);
         pith_log(PITH_LOG_WARN, "grpc: cut a connection that sends %s", pith_flood_text(flood));
     }
+    PITH_TSAN_RELEASE(tap);
     return flood;
 }
 

@@ -7,8 +7,8 @@
  * copy and no thread, and cannot be outrun, where sampling a queue or counting calls behind the
  * core can. The test of the flood (tests/e2e/hostile_test.py) fails should a core read otherwise.
  *
- * A descriptor's guard is only touched by the thread that reads it, one at a time; guards stay
- * allocated until pith_tap_close. */
+ * A descriptor's guard is only touched by the thread that reads it, one at a time; what
+ * is made for a descriptor's number stays for the life of the process and is used again. */
 #ifndef PITH_SERVER_GRPC_TAP_H
 #define PITH_SERVER_GRPC_TAP_H
 
