@@ -230,7 +230,7 @@ static void interactive_work_goes_before_batch_work(void **state) {
     for (int i = 0; i < 8; i++) {
         kept_reply_init(&kept[i]);
     }
-    char *filler = words_of(60, 8); /* fills a step, so that the rest waits */
+    char *filler = words_of(90, 8); /* over half a step, so that no two share one */
     for (int i = 0; i < 2; i++) {
         assert_int_equal(submit(engine, filler, &kept[i], (pith_submit_opts){0}, NULL), PITH_OK);
     }
