@@ -150,7 +150,7 @@ def a_thousand_connections(script):
         print(f"skip a_thousand_connections: the limit on file descriptors is {hard}")
         return
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, need), hard))
-    server = script.start(limit_fds=need)
+    server = script.start("--max-jobs", "4096", limit_fds=need)
     socks = [raw_call(script, server.addr) for _ in range(n)]
     served = sum(answered(sock) for sock in socks)
     script.check("a_thousand_connections_are_answered_each", served == n, served)
