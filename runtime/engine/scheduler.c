@@ -168,6 +168,7 @@ void pith_scheduler_sweep(pith_scheduler *s, pith_status stop, int64_t now_ns) {
 static void fill(pith_scheduler *s, step_slot *slot, const pith_plan *plan, int64_t now_ns) {
     pith_step *step = &slot->step;
     step->model = plan->model;
+    step->device = plan->device;
     step->n_seq = 0;
     step->n_tok = 0;
     step->cu_seqlens[0] = 0;
@@ -190,7 +191,7 @@ static void fill(pith_scheduler *s, step_slot *slot, const pith_plan *plan, int6
     }
 }
 
-pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_ns) {
+pith_step *pith_scheduler_cut(pith_scheduler *s, int64_t now_ns) {
     pith_plan *plan = &s->plan;
     if (!pith_plan_step(&s->queues, s->devices, s->opts.n_devices, &s->opts.limits, now_ns, plan)) {
         return NULL;
@@ -203,7 +204,6 @@ pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_n
     slot->cut_ns = now_ns;
     s->devices[plan->device].running++;
     s->devices[plan->device].free_ns = plan->ends_ns;
-    *device = plan->device;
     return &slot->step;
 }
 

@@ -188,9 +188,9 @@ static void check_step(sim *s, const pith_step *step) {
 }
 
 static void start_steps(sim *s) {
-    uint32_t d;
-    for (pith_step *step = pith_scheduler_cut(s->scheduler, &d, s->now); step != NULL;
-         step = pith_scheduler_cut(s->scheduler, &d, s->now)) {
+    for (pith_step *step = pith_scheduler_cut(s->scheduler, s->now); step != NULL;
+         step = pith_scheduler_cut(s->scheduler, s->now)) {
+        uint32_t d = step->device;
         check_step(s, step);
         int64_t begin = s->device_free_ns[d] > s->now ? s->device_free_ns[d] : s->now;
         step->begin_ns = begin;
