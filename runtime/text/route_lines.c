@@ -334,11 +334,14 @@ bool pith_line_is_code(const pith_line *line) {
 bool pith_line_is_json_string(const pith_line *line) {
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
-    size_t i = 1;
-    if (s[0] != '"') {
+    size_t i = 0;
+    while (i < len && (s[i] == '{' || s[i] == '[')) { /* an object a line */
+        i++;
+    }
+    if (i == len || s[i] != '"') {
         return false;
     }
-    while (i < len && s[i] != '"') {
+    for (i++; i < len && s[i] != '"';) {
         i += s[i] == '\\' ? 2 : 1;
     }
     for (i++; i < len && s[i] == ' '; i++) {

@@ -78,6 +78,8 @@ static void json_is_routed_to_json(void **state) {
         "{\"cut\": \"in the middle of a stri",
         "    \"type\": \"string\",\n    \"minLength\": 3\n  },\n  \"sizes\": [\n    12,\n"
         "    -1.5e3,\n    true\n  ],\n  \"name\": {\n    \"$ref\": \"#/definitions/name\"\n",
+        "\"at\": 1, \"cut\": \"before\"}\n{\"at\": 2, \"text\": \"it said (a, b)\"}\n"
+        "{\"at\": 3, \"text\": \"cut behi\n",
         "\t\t\"compress/gzip\",\n\t\t\"context\",\n\t\t\"say \\\"hi\\\"\"\n\t],\n",
     };
     CHECK(PITH_DOMAIN_JSON, texts);
