@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SPEED_EVEN_TOKENS = 64 }; /* far from a lone sentence and from a full window: see learn() */
+
+#define TOKEN_NS_LEAST 1.0 /* faster than any device: keeps products above zero */
+
 /* The window of a job that one sequence of a step stands for. */
 typedef struct step_entry {
     pith_job *job;
@@ -207,22 +211,26 @@ pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_n
     return &slot->step;
 }
 
-/* Follows the device: a quarter of what the step says, between half and double of what was
- * believed, so that neither a stalled machine nor a jump of the clock upsets it. */
+/* Follows the device: a quarter of what the step says, and no step counts for more than double of
+ * what was believed, so that neither a stalled machine nor a jump of the clock upsets it. A step of
+ * SPEED_EVEN_TOKENS says as much of the fixed part as of the tokens' (normalised least mean squares
+ * over (SPEED_EVEN_TOKENS, n_tok)): many tiny steps teach what a step costs, not what a token does.
+ */
 static void learn(pith_speed *speed, const pith_step *step) {
     int64_t spent = step->end_ns - step->begin_ns;
     if (step->status != PITH_OK || step->n_tok == 0 || spent <= 0) {
         return;
     }
     double believed = (double)pith_speed_ns(speed, step->n_tok);
-    double ratio = believed > 0.0 ? (double)spent / believed : 2.0;
-    ratio = ratio < 0.5 ? 0.5 : ratio > 2.0 ? 2.0 : ratio;
-    double factor = 0.75 + 0.25 * ratio;
-    speed->fixed_ns = (int64_t)((double)speed->fixed_ns * factor);
-    speed->token_ns *= factor;
-    if (speed->token_ns < 1.0) { /* faster than any device: keeps the product above zero */
-        speed->token_ns = 1.0;
-    }
+    double seen = (double)spent < 2.0 * believed ? (double)spent : 2.0 * believed;
+    double wrong = 0.25 * (seen - believed);
+    double n = (double)step->n_tok;
+    double even = (double)SPEED_EVEN_TOKENS;
+    double of_tokens = n * n / (n * n + even * even);
+    double fixed = (double)speed->fixed_ns + (1.0 - of_tokens) * wrong;
+    double token = speed->token_ns + of_tokens * wrong / n;
+    speed->fixed_ns = fixed > 0.0 ? (int64_t)fixed : 0;
+    speed->token_ns = token > TOKEN_NS_LEAST ? token : TOKEN_NS_LEAST;
 }
 
 static void take_scores(pith_scheduler *s, step_slot *slot, int64_t now_ns) {

@@ -313,8 +313,9 @@ static void run(sim *s) {
 static bool set_up(sim *s) {
     const pith_sim_opts *o = s->opts;
     pith_speed speeds[PITH_MODELS_MAX];
+    bool told = o->calibrated.fixed_ns > 0 || o->calibrated.token_ns > 0.0;
     for (uint32_t i = 0; i < o->n_models; i++) {
-        speeds[i] = o->speed;
+        speeds[i] = told ? o->calibrated : o->speed;
     }
     pith_scheduler_opts opts = {.n_devices = o->n_devices,
                                 .n_models = o->n_models,
@@ -355,6 +356,9 @@ void pith_sim_run(const pith_sim_opts *opts, pith_sim_result *result) {
         complain(&s, "no memory", 0);
     } else {
         run(&s);
+        pith_scheduler_view view;
+        pith_scheduler_look(s.scheduler, &view);
+        result->learned = view.speed;
         for (uint32_t i = 0; i < opts->n_jobs; i++) {
             if (result->n_broken == 0 && s.jobs[i].answers != 1) {
                 complain(&s, "not answered exactly once", i);

@@ -17,7 +17,8 @@ typedef struct pith_sim_opts {
     uint32_t n_jobs;
     uint32_t n_devices;
     uint32_t n_models;
-    pith_speed speed; /* of every device and model, to within a tenth */
+    pith_speed speed;      /* of every device and model, to within a tenth */
+    pith_speed calibrated; /* what the scheduler is told of it; all zero: the truth */
     int64_t ahead_ns;
     pith_plan_limits limits;
     int64_t arrival_ns;    /* mean time between arrivals */
@@ -53,6 +54,7 @@ typedef struct pith_sim_result {
     int64_t took_max_ns;                        /* the others' */
     int64_t took_sum_ns;
     uint32_t queued_max;
+    pith_speed learned; /* what the scheduler takes the first device for in the end */
 } pith_sim_result;
 
 void pith_sim_run(const pith_sim_opts *opts, pith_sim_result *result);

@@ -186,6 +186,37 @@ static void age_does_not_undo_the_order_on_a_slow_device(void **state) {
     assert_true(result.took_max_ns < 4000 * MS);
 }
 
+static void tiny_steps_teach_what_a_step_costs_and_not_what_a_token_does(void **state) {
+    pith_sim_opts opts = cpu_like(31);
+    opts.calibrated = (pith_speed){.token_ns = opts.speed.token_ns}; /* as on a slow device */
+    opts.even = true;
+    opts.fixed_tokens = 3;
+    opts.arrival_ns = MS;
+    opts.n_jobs = 2000;
+    pith_sim_result result;
+    run(&opts, &result);
+    double token = result.learned.token_ns / opts.speed.token_ns;
+    double fixed = (double)result.learned.fixed_ns / (double)opts.speed.fixed_ns;
+    if (!(token > 0.95 && token < 1.05 && fixed > 0.8 && fixed < 1.2)) {
+        fail_msg("a token is taken for %.2f of what it is, a step for %.2f", token, fixed);
+    }
+}
+
+static void a_speed_calibrated_on_a_busy_machine_is_mended_within_fifteen_steps(void **state) {
+    pith_sim_opts opts = cpu_like(37);
+    opts.calibrated = (pith_speed){.token_ns = 20.0 * opts.speed.token_ns};
+    opts.even = true;
+    opts.fixed_tokens = 512;
+    opts.n_jobs = 15;
+    pith_sim_result result;
+    run(&opts, &result);
+    double believed = (double)pith_speed_ns(&result.learned, 512);
+    double ratio = believed / (double)pith_speed_ns(&opts.speed, 512);
+    if (!(ratio > 0.8 && ratio < 1.5)) {
+        fail_msg("512 tokens are taken for %.2f of what they are", ratio);
+    }
+}
+
 /* The checks themselves: each must notice what it is for. */
 static void a_scheduler_that_breaks_its_promises_is_caught(void **state) {
     pith_sim_result result;
@@ -229,6 +260,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_text_that_cannot_end_in_time_gives_what_was_scored),
         cmocka_unit_test(a_slow_device_still_takes_one_window_a_step),
         cmocka_unit_test(age_does_not_undo_the_order_on_a_slow_device),
+        cmocka_unit_test(tiny_steps_teach_what_a_step_costs_and_not_what_a_token_does),
+        cmocka_unit_test(a_speed_calibrated_on_a_busy_machine_is_mended_within_fifteen_steps),
         cmocka_unit_test(a_scheduler_that_breaks_its_promises_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,6 +147,33 @@ static void a_deadline_shorter_than_the_wait_is_refused_at_once(void **state) {
     free(text);
 }
 
+/* A millisecond passes at each look: a machine so busy that a letter takes some. */
+static int64_t busy_now(void *self) {
+    return atomic_fetch_add((atomic_int_fast64_t *)self, MS);
+}
+
+static void a_letter_on_a_busy_machine_says_little_of_how_long_a_text_takes(void **state) {
+    fake_runner fake;
+    atomic_int_fast64_t now = INT64_C(1000000000000);
+    pith_clock clock = {.now_ns = busy_now, .self = &now};
+    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 400, .clock = &clock});
+    kept_reply kept[2];
+    kept_reply_init(&kept[0]);
+    kept_reply_init(&kept[1]);
+    assert_int_equal(submit(engine, "x", &kept[0], (pith_submit_opts){0}, NULL, NULL), PITH_OK);
+    kept_reply_wait(&kept[0]);
+    assert_true(pith_engine_wait(engine, PITH_PRIORITY_NORMAL, 100000) < 5000 * MS);
+    char *text = words_of(7000, 5); /* some 35 KB */
+    pith_submit_opts opts = {.deadline_ns = atomic_load(&now) + 60000 * MS};
+    assert_int_equal(submit(engine, text, &kept[1], opts, NULL, NULL), PITH_OK);
+    kept_reply_wait(&kept[1]);
+    assert_int_equal(kept[1].status, PITH_OK);
+    pith_engine_close(engine);
+    kept_reply_free(&kept[0]);
+    kept_reply_free(&kept[1]);
+    free(text);
+}
+
 static void a_deadline_amid_a_text_gives_the_part_that_was_scored(void **state) {
     fake_runner fake;
     scripted_clock scripted;
@@ -306,6 +333,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_limit_refuses_by_its_name_and_one_text_always_fits),
         cmocka_unit_test(a_deadline_shorter_than_the_wait_is_refused_at_once),
+        cmocka_unit_test(a_letter_on_a_busy_machine_says_little_of_how_long_a_text_takes),
         cmocka_unit_test(a_deadline_amid_a_text_gives_the_part_that_was_scored),
         cmocka_unit_test(a_hundred_thousand_cancelled_jobs_leave_nothing_behind),
         cmocka_unit_test(a_cancelled_giant_stops_while_it_is_tokenized),
