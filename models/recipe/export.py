@@ -2,18 +2,24 @@
 
     python3 export.py --dataset dataset.pickle --checkpoint checkpoint.pt --out models/pith-mini
 
-tokenizer.json is written into the same folder by dataset.py, before training.
+tokenizer.json is written into the same folder by dataset.py, before training. The engine opens the
+files before they take the place of what is there: a shape that it does not know is refused with the
+line of its manifest, and nothing changes.
 """
 
 import argparse
 import json
 import os
 import pickle
+import shutil
+import sys
+import tempfile
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
+import engine
 import tokenizer as bpe
 import windows
 from model import Config, PithMini
@@ -154,11 +160,19 @@ def save_json(path, value):
         file.write("\n")
 
 
-def write(path, save):
-    """Replace a file in one step: a server may be reading the old one."""
-    save(path + ".part")
-    os.chmod(path + ".part", 0o644)
-    os.replace(path + ".part", path)
+FILES = ("model.safetensors", "config.json")
+
+
+def publish(folder, files, config):
+    """Replaces the files of a folder, each in one step, if the engine opens them; else ValueError."""
+    with tempfile.TemporaryDirectory(dir=folder) as new:
+        save_file(files, os.path.join(new, FILES[0]), metadata={"format": "pt"})
+        save_json(os.path.join(new, FILES[1]), config)
+        shutil.copy(os.path.join(folder, "tokenizer.json"), new)
+        engine.Engine(new).close()
+        for name in FILES:  # a server may be reading the old one
+            os.chmod(os.path.join(new, name), 0o644)
+            os.replace(os.path.join(new, name), os.path.join(folder, name))
 
 
 def main():
@@ -175,28 +189,21 @@ def main():
         points = thresholds.operating_points(model, threshold_documents(pickle.load(file)))
     files = tensors(model)
     assert sum(t.numel() * 2 for t in files.values()) <= MODEL_BYTES_MAX
-    write(
-        os.path.join(args.out, "model.safetensors"),
-        lambda p: save_file(files, p, metadata={"format": "pt"}),
-    )
-    write(
-        os.path.join(args.out, "config.json"),
-        lambda p: save_json(p, config_json(model, points)),
-    )
-    write(
+    try:
+        publish(args.out, files, config_json(model, points))
+    except ValueError as refusal:
+        sys.exit(f"export: the engine refuses this model: {refusal}")
+    save_json(
         args.checkpoint + ".json",
-        lambda p: save_json(
-            p,
-            {
-                "steps": before["step"] + state["step"],
-                "planned_steps": before["step"] + state["steps"],
-                "tokens": before["tokens"] + state["tokens"],
-                "epochs": state["epoch"],
-                "seed": state["seed"],
-                "critical_weight": state["critical_weight"],
-                "parameters": sum(t.numel() for t in files.values()),
-            },
-        ),
+        {
+            "steps": before["step"] + state["step"],
+            "planned_steps": before["step"] + state["steps"],
+            "tokens": before["tokens"] + state["tokens"],
+            "epochs": state["epoch"],
+            "seed": state["seed"],
+            "critical_weight": state["critical_weight"],
+            "parameters": sum(t.numel() for t in files.values()),
+        },
     )
     print(
         f"exported step {state['step']} ({state['tokens']} tokens), "
