@@ -261,7 +261,9 @@ class Goals:
             return
         e = self.encoder
         value = f"{e['ratio']:.2f}x, {e['percent_of_peak']:.0f} % of the {e['dtype']} peak"
-        value += f" ({e['isa']}, {e['threads']} threads; in processor time {e['cpu']['ratio']:.2f}x, "
+        value += (
+            f" ({e['isa']}, {e['threads']} threads; in processor time {e['cpu']['ratio']:.2f}x, "
+        )
         value += f"{e['cpu']['percent_of_peak']:.0f} %)"
         if e["dtype"] != "bf16":
             yield [what, goal, stretch, value + ": this machine has no bf16 products", MISSING]

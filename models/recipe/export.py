@@ -23,7 +23,7 @@ import engine
 import tokenizer as bpe
 import windows
 from model import Config, PithMini
-from eval import thresholds
+from eval import text, thresholds
 
 MODEL_BYTES_MAX = 12_000_000
 
@@ -125,6 +125,7 @@ def config_json(model, points):
             "word_mode": "raw",
             "gate": "asymmetric",
             "gamma": round(model.gamma.item(), 6),
+            "length_exponent": text.LENGTH_EXPONENT,
             "span_channels": sizes.span_channels,
             "window_tokens": windows.TOKENS_MAX,
             "halo_tokens": windows.HALO_TOKENS,

@@ -1,6 +1,7 @@
 """Tests of eval/: masks, measures, operating points and the card's tables; they need numpy."""
 
 import itertools
+import math
 import unittest
 
 import numpy as np
@@ -134,6 +135,14 @@ class ThresholdTest(unittest.TestCase):
     def test_few_documents_leave_a_domain_to_the_default(self):
         pairs = scored("prose", lambda i: i / 10, copies=thresholds.DOCUMENTS_MIN - 1)
         self.assertEqual(set(thresholds.from_scores(pairs)), {"default"})
+
+
+class PriceTest(unittest.TestCase):
+    def test_odds_are_divided_by_the_root_of_the_tokens(self):
+        odds = lambda score: score / (1 - score)
+        one, four = text.priced([math.log(3.0), math.log(3.0)], np.array([1, 4]))
+        self.assertAlmostEqual(odds(one), 3.0)
+        self.assertAlmostEqual(odds(four), 1.5)
 
 
 class SettingsTest(unittest.TestCase):

@@ -101,6 +101,7 @@ def operating_points(model, items):
     pairs = []
     for item in items:
         logits = export.token_outputs(model, item)[2]
-        folded = export.word_logits(logits, item["word"], len(item["spans"])).astype(np.float64)
-        pairs.append((text.document(item), 1 / (1 + np.exp(-folded))))
+        folded = export.word_logits(logits, item["word"], len(item["spans"]))
+        doc = text.document(item)
+        pairs.append((doc, text.priced(folded, doc.tokens)))
     return from_scores(pairs)
