@@ -56,6 +56,10 @@ static pith_status open_parts(pith_model *model, const pith_model_spec *spec,
     }
     if (status == PITH_OK) {
         pith_encoder_opts opts = {.ops = device->ops, .ctx = device->ctx, .tokens_max = tokens_max};
+        if (device->ops->steps_in_flight == 1) {
+            opts.aside_tokens =
+                tokens_max < PITH_ASIDE_TOKENS_MAX ? tokens_max : PITH_ASIDE_TOKENS_MAX;
+        }
         status = pith_encoder_open(&model->encoder, &model->config, model->checkpoint, &opts, err);
     }
     return status;

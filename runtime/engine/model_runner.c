@@ -19,6 +19,7 @@ typedef struct model_runner {
     flight flights[PITH_STEPS_IN_FLIGHT]; /* taken in turn */
     uint64_t n_submitted;
     int64_t last_end_ns;   /* the thread's: two steps in flight are not computed at once */
+    int64_t aside_ns;      /* the thread's: what steps in front of the one inside took */
     bool ahead;            /* the device takes a step while it computes another */
     pith_queue *submitted; /* each holds PITH_STEPS_IN_FLIGHT: flights, steps */
     pith_queue *done;
@@ -35,6 +36,7 @@ static void begin(model_runner *r, flight *f) {
                                  r->n_models);
         return;
     }
+    pith_encoder *encoder = r->models[step->model]->encoder;
     pith_batch batch = {
         .n_seq = step->n_seq,
         .n_tok = step->n_tok,
@@ -42,8 +44,8 @@ static void begin(model_runner *r, flight *f) {
         .cu_seqlens = step->cu_seqlens,
     };
     pith_encoder_out out = {.score = step->score};
-    step->status =
-        pith_encoder_begin(r->models[step->model]->encoder, &batch, &out, &f->ticket, &step->err);
+    step->status = step->aside ? pith_encoder_aside(encoder, &batch, &out, &step->err)
+                               : pith_encoder_begin(encoder, &batch, &out, &f->ticket, &step->err);
 }
 
 static void end(model_runner *r, flight *f) {
@@ -51,9 +53,26 @@ static void end(model_runner *r, flight *f) {
     if (step->status == PITH_OK) {
         step->status = pith_encoder_wait(r->models[step->model]->encoder, f->ticket, &step->err);
     }
-    step->begin_ns = step->begin_ns > r->last_end_ns ? step->begin_ns : r->last_end_ns;
+    if (r->ahead && step->begin_ns < r->last_end_ns) {
+        step->begin_ns = r->last_end_ns;
+    }
     step->end_ns = pith_clock_now(&r->clock);
     r->last_end_ns = step->end_ns;
+}
+
+/* Between two layers of the step inside: computes the step that was put in front of it, if any. */
+static bool between(void *self) {
+    model_runner *r = self;
+    flight *f = pith_queue_pop(r->submitted, 0);
+    if (f == NULL) {
+        return false;
+    }
+    pith_step *step = f->step;
+    begin(r, f);
+    step->end_ns = pith_clock_now(&r->clock);
+    r->aside_ns += step->end_ns - step->begin_ns;
+    (void)pith_queue_push(r->done, step);
+    return true;
 }
 
 static void *runner_main(void *arg) {
@@ -64,10 +83,12 @@ static void *runner_main(void *arg) {
             return NULL;
         }
         pith_step *step = f->step;
+        r->aside_ns = 0;
         if (!r->ahead) {
             begin(r, f);
         }
         end(r, f);
+        step->begin_ns += r->aside_ns;
         (void)pith_queue_push(r->done, step);
     }
 }
@@ -91,6 +112,11 @@ static pith_step *poll(void *self, int64_t wait_ns) {
     pith_step *step = r->inside == 0 ? NULL : pith_queue_pop(r->done, wait_ns);
     r->inside -= step != NULL;
     return step;
+}
+
+static void kick(void *self) {
+    model_runner *r = self;
+    pith_queue_kick(r->done);
 }
 
 static void release(model_runner *r) {
@@ -128,6 +154,14 @@ pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *model
         release(r);
         return status;
     }
-    *runner = (pith_runner){.submit = submit, .poll = poll, .close = close_runner, .self = r};
+    for (size_t i = 0; i < n_models && !r->ahead; i++) {
+        pith_encoder_set_between(models[i]->encoder, between, r);
+    }
+    *runner = (pith_runner){.submit = submit,
+                            .poll = poll,
+                            .close = close_runner,
+                            .self = r,
+                            .aside_tokens = r->ahead ? 0 : PITH_ASIDE_TOKENS_MAX,
+                            .kick = kick};
     return PITH_OK;
 }

@@ -66,7 +66,8 @@ pith_status pith_scheduler_open(pith_scheduler **scheduler, const pith_scheduler
         memcpy(s->speeds[d], opts->speeds, opts->n_models * sizeof *opts->speeds);
         s->devices[d] = (pith_plan_device){.speeds = s->speeds[d],
                                            .running_max = PITH_STEPS_IN_FLIGHT,
-                                           .ahead_ns = opts->ahead_ns};
+                                           .ahead_ns = opts->ahead_ns,
+                                           .aside_tokens = opts->aside_tokens};
         for (uint32_t i = 0; i < PITH_STEPS_IN_FLIGHT; i++) {
             s->slots[d][i].device = d;
             ok = slot_open(&s->slots[d][i], opts->limits.step_tokens) && ok;
@@ -172,6 +173,7 @@ void pith_scheduler_sweep(pith_scheduler *s, pith_status stop, int64_t now_ns) {
 static void fill(pith_scheduler *s, step_slot *slot, const pith_plan *plan, int64_t now_ns) {
     pith_step *step = &slot->step;
     step->model = plan->model;
+    step->aside = plan->aside;
     step->n_seq = 0;
     step->n_tok = 0;
     step->cu_seqlens[0] = 0;
@@ -205,8 +207,17 @@ pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_n
     pith_queues_take(&s->queues, plan, now_ns);
     slot->used = true;
     slot->cut_ns = now_ns;
-    s->devices[plan->device].running++;
-    s->devices[plan->device].free_ns = plan->ends_ns;
+    pith_plan_device *at = &s->devices[plan->device];
+    int64_t takes = pith_speed_ns(&at->speeds[plan->model], plan->n_tok);
+    at->running++;
+    if (plan->aside) {
+        at->aside_ns -= takes;
+        at->free_ns += takes;
+    } else {
+        at->aside_ns = takes;
+        at->rank = plan->rank;
+        at->free_ns = plan->ends_ns;
+    }
     *device = plan->device;
     return &slot->step;
 }
@@ -259,7 +270,10 @@ void pith_scheduler_done(pith_scheduler *s, pith_step *step, int64_t now_ns) {
     pith_plan_device *device = &s->devices[slot->device];
     device->running--;
     pith_speed *speed = &s->speeds[slot->device][step->model];
-    device->free_ns = device->running == 0 ? now_ns : now_ns + pith_speed_ns(speed, step->n_tok);
+    if (!step->aside) {
+        device->free_ns =
+            device->running == 0 ? now_ns : now_ns + pith_speed_ns(speed, step->n_tok);
+    }
     learn(speed, step);
     if (step->status == PITH_UNAVAILABLE) {
         device->lost = true;

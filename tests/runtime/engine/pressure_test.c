@@ -299,6 +299,47 @@ static void short_texts_go_past_giants_that_are_tokenized(void **state) {
     free(text);
 }
 
+static void a_short_text_goes_in_front_of_a_giants_window(void **state) {
+    enum { SHORT = 400 };
+    pith_engine *engine = engine_on(model_dir, (pith_engine_opts){.n_threads = 1});
+    assert_non_null(engine);
+    char *giant = words_of(60000, 8);
+    char *text = words_of(30, 9);
+    kept_reply alone[2];
+    kept_reply beside[2];
+    for (int i = 0; i < 2; i++) {
+        kept_reply_init(&alone[i]);
+        kept_reply_init(&beside[i]);
+        assert_int_equal(
+            submit(engine, i == 0 ? giant : text, &alone[i], (pith_submit_opts){0}, NULL, NULL),
+            PITH_OK);
+        kept_reply_wait(&alone[i]);
+    }
+    assert_int_equal(submit(engine, giant, &beside[0], (pith_submit_opts){0}, NULL, NULL), PITH_OK);
+    pith_engine_stats stats = {0};
+    for (int i = 0; i < SHORT && stats.steps_aside < 3; i++) {
+        assert_int_equal(submit(engine, text, &beside[1], (pith_submit_opts){0}, NULL, NULL),
+                         PITH_OK);
+        kept_reply_wait(&beside[1]);
+        assert_int_equal(beside[1].text_len, alone[1].text_len);
+        assert_memory_equal(beside[1].text, alone[1].text, alone[1].text_len);
+        kept_reply_free(&beside[1]);
+        kept_reply_init(&beside[1]);
+        pith_engine_read_stats(engine, &stats);
+    }
+    assert_true(stats.steps_aside >= 3);
+    kept_reply_wait(&beside[0]);
+    assert_int_equal(beside[0].text_len, alone[0].text_len);
+    assert_memory_equal(beside[0].text, alone[0].text, alone[0].text_len);
+    pith_engine_close(engine);
+    for (int i = 0; i < 2; i++) {
+        kept_reply_free(&alone[i]);
+        kept_reply_free(&beside[i]);
+    }
+    free(giant);
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_limit_refuses_by_its_name_and_one_text_always_fits),
@@ -307,6 +348,7 @@ int main(void) {
         cmocka_unit_test(a_deadline_amid_a_text_gives_the_part_that_was_scored),
         cmocka_unit_test(a_hundred_thousand_cancelled_jobs_leave_nothing_behind),
         cmocka_unit_test(a_cancelled_giant_stops_while_it_is_tokenized),
+        cmocka_unit_test(a_short_text_goes_in_front_of_a_giants_window),
         cmocka_unit_test(short_texts_go_past_giants_that_are_tokenized),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
