@@ -181,11 +181,14 @@ def main():
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--started-from", help="the run whose weights this one began with")
+    parser.add_argument("--started-from", help="exported run whose weights this one began with")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model, state = load(args.checkpoint)
-    before = load(args.started_from)[1] if args.started_from else {"step": 0, "tokens": 0}
+    before = {"steps": 0, "tokens": 0}
+    if args.started_from:
+        with open(args.started_from + ".json", encoding="utf-8") as file:
+            before = json.load(file)
     with open(args.dataset, "rb") as file:
         points = thresholds.operating_points(model, threshold_documents(pickle.load(file)))
     files = tensors(model)
@@ -197,8 +200,8 @@ def main():
     save_json(
         args.checkpoint + ".json",
         {
-            "steps": before["step"] + state["step"],
-            "planned_steps": before["step"] + state["steps"],
+            "steps": before["steps"] + state["step"],
+            "planned_steps": before["steps"] + state["steps"],
             "tokens": before["tokens"] + state["tokens"],
             "epochs": state["epoch"],
             "seed": state["seed"],
