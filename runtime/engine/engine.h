@@ -29,7 +29,7 @@ typedef struct pith_engine_opts {
     size_t n_models;
     const char *device;          /* "auto", "cpu", "cuda:0", ... */
     const char *dtype;           /* "auto", "f32", "bf16" */
-    const char *gpu_kernels;     /* "auto", "safe" */
+    const char *gpu_kernels;     /* "auto", "safe", "cublas" */
     const char *isa;             /* "auto", "avx2", "avx512", "avx512-bf16", "ref" */
     uint32_t n_threads;          /* compute threads of the CPU backend; 0: one per core */
     uint32_t jobs_max;           /* accepted and not yet answered; 0: default */

@@ -381,7 +381,7 @@ static void names_and_types_that_a_gpu_does_not_know_are_refused(void **state) {
     refused(&(pith_device_opts){.device = "cuda:0", .dtype = "f32"}, PITH_UNSUPPORTED,
             "f16 or bf16");
     refused(&(pith_device_opts){.device = "cuda:0", .gpu_kernels = "quick"}, PITH_INVALID,
-            "expected auto or safe");
+            "expected auto, safe or cublas");
     check_nothing_left();
 }
 
