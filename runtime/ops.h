@@ -198,8 +198,10 @@ typedef struct pith_ops {
     /* Steps. reserve may be called again with larger bounds (a second model on the device). */
     pith_status (*reserve)(pith_ops_ctx *ctx, const pith_ops_reserve *bounds, pith_err *err);
     pith_ops_elems (*elems)(const pith_ops_ctx *ctx);
-    /* True: the step's operations follow, then `end`. False: they were recorded in an earlier step
-     * and have been enqueued; neither they nor `end` follow. */
+    /* Where steps_in_flight is 1 a step may be left between two operations for another whole one,
+     * and is taken up again by `begin` with its own batch. True: the step's operations follow, then
+     * `end`. False: they were recorded in an earlier step and have been enqueued; neither they nor
+     * `end` follow. */
     bool (*begin)(pith_ops_ctx *ctx, const pith_ops_batch *batch);
     void (*end)(pith_ops_ctx *ctx);
     void (*forget)(pith_ops_ctx *ctx, const void *recording); /* unknown: fine */

@@ -109,6 +109,9 @@ static pith_status open_scheduler(pith_engine *engine, pith_err *err) {
         .speeds = engine->speeds,
         .window_tokens = longest_window(engine),
         .ahead_ns = engine->runner.ahead_ns,
+        .aside_tokens = engine->runner.aside_tokens < engine->step_tokens_cap
+                            ? engine->runner.aside_tokens
+                            : engine->step_tokens_cap,
         .limits = {.step_ns = engine->step_ns_max,
                    .step_tokens = engine->step_tokens_cap,
                    .age_ns = PITH_AGE_NS},

@@ -45,6 +45,9 @@ static pith_status open_encoders(pith_model *model, const pith_device *devices, 
                                  uint32_t tokens_max, pith_err *note, pith_err *err) {
     pith_encoder_opts opts = {
         .ops = devices[0].ops, .ctx = devices[0].ctx, .tokens_max = tokens_max};
+    if (devices[0].ops->steps_in_flight == 1) {
+        opts.aside_tokens = tokens_max < PITH_ASIDE_TOKENS_MAX ? tokens_max : PITH_ASIDE_TOKENS_MAX;
+    }
     pith_status status =
         pith_encoder_open(&model->encoders[0], &model->config, model->checkpoint, &opts, err);
     model->n_devices = n_devices;

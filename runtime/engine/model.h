@@ -10,6 +10,9 @@
 #include "runtime/model/encoder.h"
 #include "runtime/weights/checkpoint.h"
 
+/* Of a step put in front of another: a short text, or some. A quarter of a step's memory. */
+enum { PITH_ASIDE_TOKENS_MAX = 512 };
+
 typedef struct pith_model {
     char name[PITH_MODEL_NAME_BYTES];
     char *dir;

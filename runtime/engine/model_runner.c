@@ -3,7 +3,6 @@
 #include "runtime/base/queue.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 /* A step inside. On a device that computes beside the host, submit hands it over (`ticket`) and
@@ -19,6 +18,7 @@ typedef struct lane {
     flight flights[PITH_STEPS_IN_FLIGHT]; /* taken in turn */
     uint64_t n_submitted;
     int64_t last_end_ns;   /* the thread's: two steps in flight are not computed at once */
+    int64_t aside_ns;      /* the thread's: what steps in front of the one inside took */
     pith_queue *submitted; /* flights, at most PITH_STEPS_IN_FLIGHT */
     uint32_t inside;       /* the engine thread's count: submitted and not yet polled */
     pthread_t thread;
@@ -32,8 +32,7 @@ typedef struct model_runner {
     bool ahead; /* the devices take a step while they compute another */
     lane lanes[PITH_DEVICES_MAX];
     uint32_t n_lanes;
-    pith_queue *done;  /* steps of all devices, and `woken` itself at most once */
-    atomic_bool woken; /* it is in */
+    pith_queue *done; /* steps of all devices */
 } model_runner;
 
 static pith_encoder *encoder_of(const model_runner *r, const pith_step *step) {
@@ -49,6 +48,7 @@ static void begin(const model_runner *r, flight *f) {
                                  r->n_models);
         return;
     }
+    pith_encoder *encoder = encoder_of(r, step);
     pith_batch batch = {
         .n_seq = step->n_seq,
         .n_tok = step->n_tok,
@@ -56,7 +56,8 @@ static void begin(const model_runner *r, flight *f) {
         .cu_seqlens = step->cu_seqlens,
     };
     pith_encoder_out out = {.score = step->score};
-    step->status = pith_encoder_begin(encoder_of(r, step), &batch, &out, &f->ticket, &step->err);
+    step->status = step->aside ? pith_encoder_aside(encoder, &batch, &out, &step->err)
+                               : pith_encoder_begin(encoder, &batch, &out, &f->ticket, &step->err);
 }
 
 static void end(lane *l, flight *f) {
@@ -65,9 +66,26 @@ static void end(lane *l, flight *f) {
     if (step->status == PITH_OK) {
         step->status = pith_encoder_wait(encoder_of(r, step), f->ticket, &step->err);
     }
-    step->begin_ns = step->begin_ns > l->last_end_ns ? step->begin_ns : l->last_end_ns;
+    if (r->ahead && step->begin_ns < l->last_end_ns) {
+        step->begin_ns = l->last_end_ns;
+    }
     step->end_ns = pith_clock_now(&r->clock);
     l->last_end_ns = step->end_ns;
+}
+
+/* Between two layers of the step inside: computes the step that was put in front of it, if any. */
+static bool between(void *self) {
+    lane *l = self;
+    flight *f = pith_queue_pop(l->submitted, 0);
+    if (f == NULL) {
+        return false;
+    }
+    pith_step *step = f->step;
+    begin(l->runner, f);
+    step->end_ns = pith_clock_now(&l->runner->clock);
+    l->aside_ns += step->end_ns - step->begin_ns;
+    (void)pith_queue_push(l->runner->done, step);
+    return true;
 }
 
 static void *lane_main(void *arg) {
@@ -78,10 +96,12 @@ static void *lane_main(void *arg) {
             return NULL;
         }
         pith_step *step = f->step;
+        l->aside_ns = 0;
         if (!l->runner->ahead) {
             begin(l->runner, f);
         }
         end(l, f);
+        step->begin_ns += l->aside_ns;
         (void)pith_queue_push(l->runner->done, step);
     }
 }
@@ -114,24 +134,16 @@ static bool is_idle(const model_runner *r) {
 
 static pith_step *poll(void *self, int64_t wait_ns) {
     model_runner *r = self;
-    void *item = is_idle(r) ? NULL : pith_queue_pop(r->done, wait_ns);
-    if (item == &r->woken) {
-        /* Whoever found it set before this had pushed his job before. */
-        atomic_store(&r->woken, false);
-        return NULL;
-    }
-    pith_step *step = item;
+    pith_step *step = is_idle(r) ? NULL : pith_queue_pop(r->done, wait_ns);
     if (step != NULL) {
         r->lanes[step->device].inside--;
     }
     return step;
 }
 
-static void wake(void *self) {
+static void kick(void *self) {
     model_runner *r = self;
-    if (!atomic_exchange(&r->woken, true)) {
-        (void)pith_queue_push(r->done, &r->woken);
-    }
+    pith_queue_kick(r->done);
 }
 
 static void close_runner(void *self) {
@@ -154,6 +166,9 @@ static pith_status open_lane(model_runner *r, uint32_t device, pith_err *err) {
     lane *l = &r->lanes[device];
     l->runner = r;
     pith_status status = pith_queue_open(&l->submitted, PITH_STEPS_IN_FLIGHT, err);
+    for (size_t i = 0; i < r->n_models && !r->ahead; i++) {
+        pith_encoder_set_between(r->models[i]->encoders[device], between, l);
+    }
     if (status == PITH_OK && pthread_create(&l->thread, NULL, lane_main, l) != 0) {
         return pith_fail(err, PITH_INTERNAL, "cannot start the thread of device %u", device);
     }
@@ -173,8 +188,7 @@ pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *model
     r->clock = *clock;
     r->ahead = n_models > 0 && pith_encoder_steps_in_flight(models[0]->encoders[0]) > 1;
     r->n_lanes = n_devices;
-    pith_status status =
-        pith_queue_open(&r->done, (size_t)n_devices * PITH_STEPS_IN_FLIGHT + 1, err);
+    pith_status status = pith_queue_open(&r->done, (size_t)n_devices * PITH_STEPS_IN_FLIGHT, err);
     for (uint32_t d = 0; status == PITH_OK && d < n_devices; d++) {
         status = open_lane(r, d, err);
     }
@@ -185,7 +199,8 @@ pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *model
     *runner = (pith_runner){.submit = submit,
                             .poll = poll,
                             .close = close_runner,
-                            .wake = n_devices > 1 ? wake : NULL,
-                            .self = r};
+                            .self = r,
+                            .aside_tokens = r->ahead ? 0 : PITH_ASIDE_TOKENS_MAX,
+                            .kick = kick};
     return PITH_OK;
 }

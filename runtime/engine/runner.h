@@ -9,6 +9,7 @@
 
 #include "runtime/base/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { PITH_STEPS_IN_FLIGHT = 2 };
@@ -19,12 +20,15 @@ typedef struct pith_step {
     uint32_t device; /* of the scheduler's, 0 first */
     uint32_t n_seq;
     uint32_t n_tok;
+    bool aside;           /* to be put in front of the step inside */
     uint32_t *ids;        /* [n_tok] token ids, sequences one after the other */
     uint32_t *cu_seqlens; /* [n_seq + 1] prefix sums of the sequence lengths */
     float *score;         /* [n_tok] f32, written by the runner */
     pith_status status;   /* set by the runner; scores hold only with PITH_OK */
     pith_err err;
-    int64_t begin_ns; /* set by the runner: the step's computation began, ended */
+    /* Set by the runner: the step's computation began, ended. What a step in front of it took is
+     * not between them. */
+    int64_t begin_ns;
     int64_t end_ns;
 } pith_step;
 
@@ -36,12 +40,15 @@ typedef struct pith_runner {
     pith_step *(*poll)(void *self, int64_t wait_ns);
     /* Waits for the steps inside (their scores are lost), then frees. */
     void (*close)(void *self);
-    /* NULL, or from any thread: a poll that waits, or else the next one, returns NULL at once. For
-     * what comes in while one device works and another has nothing to do. */
-    void (*wake)(void *self);
     void *self;
     /* A second step is wanted so long before the first one's end, to hide its copy; 0: none is. */
     int64_t ahead_ns;
+    /* A second step of at most so many tokens may be put in front of the one inside at any time,
+     * and comes back first; 0: none may. */
+    uint32_t aside_tokens;
+    /* Any thread: a poll that waits ends early. May be NULL where aside_tokens is 0 and there is
+     * one device. */
+    void (*kick)(void *self);
 } pith_runner;
 
 #endif

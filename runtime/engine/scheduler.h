@@ -19,6 +19,7 @@ typedef struct pith_scheduler_opts {
     const pith_speed *speeds; /* [n_models] as calibrated; followed from then on */
     uint32_t window_tokens;   /* the longest window that can come */
     int64_t ahead_ns;         /* see pith_plan_device */
+    uint32_t aside_tokens;    /* likewise */
     pith_plan_limits limits;
 } pith_scheduler_opts;
 

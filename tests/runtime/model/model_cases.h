@@ -70,6 +70,7 @@ typedef struct open_how {
     const char *gpu_kernels;
     uint32_t n_threads;
     uint32_t tokens_max;
+    uint32_t aside_tokens;
     pith_encoder_probe_fn probe;
     void *probe_user;
 } open_how;
@@ -87,6 +88,7 @@ static inline void open_model(opened *o, const char *dir, const open_how *how) {
     pith_encoder_opts opts = {.ops = o->device.ops,
                               .ctx = o->device.ctx,
                               .tokens_max = how->tokens_max,
+                              .aside_tokens = how->aside_tokens,
                               .probe = how->probe,
                               .probe_user = how->probe_user};
     MUST(pith_encoder_open(&o->encoder, &o->config, o->checkpoint, &opts, err));
