@@ -110,7 +110,8 @@ static void a_device_lost_of_two_answers_every_call_once_and_ends_the_engine(voi
     }
     assert_true(unavailable > 0);
     assert_int_equal(pith_engine_check(engine), PITH_ENGINE_FAULTED);
-    assert_int_equal(send_text(engine, "some words that nobody will read", &late), PITH_UNAVAILABLE);
+    assert_int_equal(send_text(engine, "some words that nobody will read", &late),
+                     PITH_UNAVAILABLE);
     assert_int_equal(late.count, 0);
     kept_reply_free(&late);
     close_all(engine, kept, TEXTS);
