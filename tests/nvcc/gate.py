@@ -5,7 +5,7 @@ added or moved), registers x threads above a multiprocessor's 65,536, another nu
 instructions than expected.txt says. Files that include prim/tma.cuh or prim/wgmma.cuh, and the
 emulator's tests, are compiled for sm_90a alone; the others for sm_90a, sm_80 and compute_80 PTX. The
 emulator's tests are then linked into a program for a GPU, which runs where there is one. What the
-backend declares of cuBLASLt is held against its header (interfaces.c).
+backend declares of cuBLASLt and NCCL is held against their headers (interfaces.c).
 
 Each check is proved on a broken file first (tests/nvcc/broken): its first line names what it must be
 refused for. Prints "ok", "not ok" and "skip" lines; without a toolkit every test is skipped by name.
@@ -31,7 +31,7 @@ TESTS = "tests/kernels/emu/"
 SOURCES = ["kernels/cuda/*.cu", "runtime/backend/cuda/*.cu", "bench/gpu/*.cu", TESTS + "*.cu"]
 FLAGS = ["-std=c++17", "-O3", "-I" + ROOT, "-Xptxas", "-v", "--Werror", "all-warnings",
          "-Xcompiler", "-Wall,-Wextra"]
-LIBRARY_HEADERS = ["cublasLt.h"]
+LIBRARY_HEADERS = ["cublasLt.h", "nccl.h"]
 SM90A = ["-gencode", "arch=compute_90a,code=sm_90a"]
 SM80 = ["-gencode", "arch=compute_80,code=[sm_80,compute_80]"]
 

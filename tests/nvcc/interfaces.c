@@ -1,8 +1,10 @@
 /* What the backend declares of libraries that it opens at run time, held against their own headers.
  * Compiled by gate.py; nothing runs. */
 #include "runtime/backend/cuda/cublaslt.h"
+#include "runtime/backend/cuda/nccl.h"
 
 #include <cublasLt.h>
+#include <nccl.h>
 
 #define SAME(ours, theirs) _Static_assert((long long)(ours) == (long long)(theirs), #theirs)
 
@@ -24,6 +26,11 @@ SAME(sizeof(lt_algo), sizeof(cublasLtMatmulAlgo_t));
 SAME(sizeof(lt_heuristic), sizeof(cublasLtMatmulHeuristicResult_t));
 SAME(offsetof(lt_heuristic, workspace), offsetof(cublasLtMatmulHeuristicResult_t, workspaceSize));
 SAME(offsetof(lt_heuristic, state), offsetof(cublasLtMatmulHeuristicResult_t, state));
+
+SAME(NCCL_MAJOR_WANTED, NCCL_MAJOR);
+SAME(NCCL_OK, ncclSuccess);
+SAME(NCCL_BYTES, ncclUint8);
+SAME(sizeof(void *), sizeof(ncclComm_t));
 
 #ifdef BROKEN /* proves that a difference does not compile */
 SAME(LT_OP_T, CUBLAS_OP_N);
@@ -67,4 +74,18 @@ void use_lt(void) {
     (void)cublasLtMatrixLayoutDestroy(layout);
     (void)cublasLtMatmulDescDestroy(desc);
     (void)cublasLtDestroy(lt);
+}
+
+void use_nccl(void);
+void use_nccl(void) {
+    int version;
+    const int devices[2] = {0, 1};
+    ncclComm_t comms[2];
+    const char *text = ncclGetErrorString(ncclGetVersion(&version));
+    (void)text;
+    (void)ncclCommInitAll(comms, 2, devices);
+    (void)ncclGroupStart();
+    (void)ncclBroadcast(NULL, NULL, (size_t)1, (ncclDataType_t)NCCL_BYTES, 0, comms[0], NULL);
+    (void)ncclGroupEnd();
+    (void)ncclCommDestroy(comms[0]);
 }

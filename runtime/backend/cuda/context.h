@@ -151,6 +151,11 @@ pith_status cuda_pack(pith_ops_ctx *ctx, const pith_matrix *weight, const pith_p
                       pith_packed **packed, pith_err *err);
 void cuda_packed_free(pith_ops_ctx *ctx, pith_packed *packed);
 
+/* Several devices: replicate.c. */
+pith_status cuda_replicate(pith_ops_ctx *const *ctxs, uint32_t n_ctxs,
+                           const pith_ops_held *const *held, size_t n_held, pith_err *note,
+                           pith_err *err);
+
 /* Operations: operations.c. */
 void cuda_embed_norm(pith_ops_ctx *ctx, const pith_op_embed_norm *op);
 void cuda_add_norm(pith_ops_ctx *ctx, const pith_op_add_norm *op);

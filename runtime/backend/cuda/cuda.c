@@ -32,6 +32,7 @@ const pith_ops pith_ops_cuda = {
     .wait = cuda_wait,
     .pack_weight = cuda_pack,
     .packed_free = cuda_packed_free,
+    .replicate = cuda_replicate,
     .saturated = cuda_saturated,
     .reserve = cuda_reserve,
     .elems = cuda_elems,
@@ -121,6 +122,9 @@ pith_status pith_cuda_open(pith_device *device, const pith_device_opts *opts, pi
         .isa = ctx->isa,
         .n_threads = 1,
         .step_tokens = CUDA_STEP_TOKENS,
+        .ordinal = ordinal,
+        .uuid = ctx->info.uuid,
+        .kernels_refused = ctx->fast_refused,
     };
     return PITH_OK;
 }

@@ -176,6 +176,10 @@ static int copy_tokenizer(const char *dir) {
 }
 
 char *tiny_model_make(void) {
+    return tiny_model_make_for(2, 200);
+}
+
+char *tiny_model_make_for(uint32_t n_heads, uint32_t window_tokens) {
     char dir[] = "/tmp/pith-engine-XXXXXX";
     if (mkdtemp(dir) == NULL) {
         return NULL;
@@ -184,7 +188,8 @@ char *tiny_model_make(void) {
     config.vocab_size = 8192; /* the shipped vocabulary */
     config.cls_id = 1;
     config.sep_id = 2;
-    config.window_tokens = 200;
+    config.n_heads = n_heads;
+    config.window_tokens = window_tokens;
     config.halo_tokens = 16;
     config.positions_max = 512;
     pith_random_model_opts opts = pith_random_model_defaults();

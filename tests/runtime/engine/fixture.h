@@ -66,6 +66,7 @@ void kept_reply_wait(kept_reply *kept);
 /* Writes the model into a new folder; the caller frees the path. NULL when the shipped vocabulary
  * is not there. */
 char *tiny_model_make(void);
+char *tiny_model_make_for(uint32_t n_heads, uint32_t window_tokens);
 void tiny_model_remove(char *dir);
 
 /* cmocka's group setup and teardown: one such model for the program's tests. */
