@@ -83,6 +83,7 @@ struct pith_ops_ctx {
     cuda_recording recordings[CUDA_RECORDINGS];
     cuda_recording *recorded; /* being recorded, or NULL */
     uint32_t class_of_step;
+    uint32_t pairs;    /* of CTAs that share weight tiles, resident at once; 0: none */
     bool fast;         /* wgmma kernels */
     bool fast_refused; /* one of them was off: safe ones serve, under another name */
     bool graphs;    /* steps are recorded; not where a library, told rows by the host, multiplies */
