@@ -48,7 +48,6 @@ static void begin(const model_runner *r, flight *f) {
                                  r->n_models);
         return;
     }
-    pith_encoder *encoder = encoder_of(r, step);
     pith_batch batch = {
         .n_seq = step->n_seq,
         .n_tok = step->n_tok,
@@ -56,6 +55,7 @@ static void begin(const model_runner *r, flight *f) {
         .cu_seqlens = step->cu_seqlens,
     };
     pith_encoder_out out = {.score = step->score};
+    pith_encoder *encoder = encoder_of(r, step);
     step->status = step->aside ? pith_encoder_aside(encoder, &batch, &out, &step->err)
                                : pith_encoder_begin(encoder, &batch, &out, &f->ticket, &step->err);
 }
@@ -141,7 +141,7 @@ static pith_step *poll(void *self, int64_t wait_ns) {
     return step;
 }
 
-static void kick(void *self) {
+static void wake(void *self) {
     model_runner *r = self;
     pith_queue_kick(r->done);
 }
@@ -166,9 +166,6 @@ static pith_status open_lane(model_runner *r, uint32_t device, pith_err *err) {
     lane *l = &r->lanes[device];
     l->runner = r;
     pith_status status = pith_queue_open(&l->submitted, PITH_STEPS_IN_FLIGHT, err);
-    for (size_t i = 0; i < r->n_models && !r->ahead; i++) {
-        pith_encoder_set_between(r->models[i]->encoders[device], between, l);
-    }
     if (status == PITH_OK && pthread_create(&l->thread, NULL, lane_main, l) != 0) {
         return pith_fail(err, PITH_INTERNAL, "cannot start the thread of device %u", device);
     }
@@ -196,11 +193,16 @@ pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *model
         close_runner(r);
         return status;
     }
+    for (size_t i = 0; i < n_models && !r->ahead; i++) {
+        for (uint32_t d = 0; d < n_devices; d++) {
+            pith_encoder_set_between(models[i]->encoders[d], between, &r->lanes[d]);
+        }
+    }
     *runner = (pith_runner){.submit = submit,
                             .poll = poll,
                             .close = close_runner,
-                            .self = r,
                             .aside_tokens = r->ahead ? 0 : PITH_ASIDE_TOKENS_MAX,
-                            .kick = kick};
+                            .wake = n_devices > 1 || !r->ahead ? wake : NULL,
+                            .self = r};
     return PITH_OK;
 }

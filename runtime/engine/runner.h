@@ -40,15 +40,16 @@ typedef struct pith_runner {
     pith_step *(*poll)(void *self, int64_t wait_ns);
     /* Waits for the steps inside (their scores are lost), then frees. */
     void (*close)(void *self);
+    /* NULL, or from any thread: a poll that waits, or else the next one that would, returns at
+     * once. For what comes in while one device works: another may have nothing to do, or a short
+     * step goes in front of the one inside. */
+    void (*wake)(void *self);
     void *self;
     /* A second step is wanted so long before the first one's end, to hide its copy; 0: none is. */
     int64_t ahead_ns;
     /* A second step of at most so many tokens may be put in front of the one inside at any time,
      * and comes back first; 0: none may. */
     uint32_t aside_tokens;
-    /* Any thread: a poll that waits ends early. May be NULL where aside_tokens is 0 and there is
-     * one device. */
-    void (*kick)(void *self);
 } pith_runner;
 
 #endif

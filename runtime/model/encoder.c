@@ -278,6 +278,7 @@ static pith_status make_scratch(pith_encoder *enc, pith_err *err) {
         .n_heads = config->n_heads,
         .span_channels = config->span_channels,
     };
+    enc->at = &enc->step;
     pith_status status = enc->ops->reserve(enc->ctx, &bounds, err);
     if (status == PITH_OK) {
         status = alloc_scratch(enc, &enc->step, enc->opts.tokens_max, err);
@@ -330,7 +331,6 @@ static pith_encoder *make_encoder(const pith_model_config *config, const pith_en
     enc->ops = opts->ops;
     enc->ctx = opts->ctx;
     enc->layers = layers;
-    enc->at = &enc->step;
     enc->head_dim = config->hidden / config->n_heads;
     enc->positions_max =
         config->positions_max < opts->tokens_max ? config->positions_max : opts->tokens_max;

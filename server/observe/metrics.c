@@ -1,8 +1,10 @@
 /* The Prometheus page, text format 0.0.4. Every series is there from the start, at zero. */
 #include "server/observe/metrics.h"
 #include "server/grpc/rpc_error.h"
+#include "server/observe/heap.h"
 #include "server/observe/observe_internal.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -266,6 +268,19 @@ static void write_models(pith_engine *engine, FILE *out) {
     }
 }
 
+static void write_open_fds(FILE *out) {
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL) {
+        return;
+    }
+    double n = -1; /* the folder's own */
+    for (const struct dirent *at = readdir(folder); at != NULL; at = readdir(folder)) {
+        n += at->d_name[0] != '.';
+    }
+    (void)closedir(folder);
+    pith_metric_gauge(out, "process_open_fds", "Open file descriptors.", n);
+}
+
 /* Names of the Prometheus client libraries. */
 static void write_process(FILE *out) {
     struct rusage use;
@@ -285,6 +300,12 @@ static void write_process(FILE *out) {
                               (double)resident * (double)sysconf(_SC_PAGESIZE));
         }
         (void)fclose(statm);
+    }
+    write_open_fds(out);
+    size_t allocated;
+    if (pith_heap_allocated(&allocated)) {
+        pith_metric_gauge(out, "pith_heap_allocated_bytes", "Memory allocated and not freed.",
+                          (double)allocated);
     }
 }
 

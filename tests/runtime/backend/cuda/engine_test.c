@@ -15,36 +15,26 @@
 
 enum { TEXTS = 8, WORDS = 30, WINDOW = 64, NO_MEMORY = 2, LAUNCH_FAILURE = 719 };
 
-static char *gpu_model;
-
-static int make_gpu_model(void **state) {
-    gpu_model = tiny_model_make_for(1, WINDOW); /* one head of 64 */
-    return gpu_model == NULL ? -1 : 0;
-}
-
-static int remove_gpu_model(void **state) {
-    tiny_model_remove(gpu_model);
-    return 0;
+static int make_small_model(void **state) {
+    model_dir = tiny_model_make_for(1, WINDOW); /* one head of 64 */
+    return model_dir == NULL ? -1 : 0;
 }
 
 static pith_engine *open_on(const char *devices) {
     pith_emulated_reset(0);
-    return engine_on(gpu_model, (pith_engine_opts){.device = devices, .step_tokens_max = WINDOW});
+    return engine_on(model_dir, (pith_engine_opts){.device = devices, .step_tokens_max = WINDOW});
 }
 
-static pith_status send_text(pith_engine *engine, const char *text, kept_reply *kept) {
-    pith_compress_request request = request_of(text, strlen(text));
-    pith_submit_opts opts = {
-        .deadline_ns = PITH_DEADLINE_NONE, .reply = kept_reply_take, .user = kept};
+static pith_status ask(pith_engine *engine, const char *text, kept_reply *kept) {
     kept_reply_init(kept);
-    return pith_engine_submit(engine, &request, &opts, NULL, NULL, NULL);
+    return submit(engine, text, kept, (pith_submit_opts){0}, NULL, NULL);
 }
 
 /* All at once, so that there is work for every device. */
 static void run_texts(pith_engine *engine, kept_reply *kept) {
     for (uint32_t i = 0; i < TEXTS; i++) {
         char *text = words_of(WORDS + i, i);
-        assert_int_equal(send_text(engine, text, &kept[i]), PITH_OK);
+        assert_int_equal(ask(engine, text, &kept[i]), PITH_OK);
         free(text);
     }
     for (uint32_t i = 0; i < TEXTS; i++) {
@@ -110,8 +100,7 @@ static void a_device_lost_of_two_answers_every_call_once_and_ends_the_engine(voi
     }
     assert_true(unavailable > 0);
     assert_int_equal(pith_engine_check(engine), PITH_ENGINE_FAULTED);
-    assert_int_equal(send_text(engine, "some words that nobody will read", &late),
-                     PITH_UNAVAILABLE);
+    assert_int_equal(ask(engine, "some words that nobody will read", &late), PITH_UNAVAILABLE);
     assert_int_equal(late.count, 0);
     kept_reply_free(&late);
     close_all(engine, kept, TEXTS);
@@ -127,7 +116,7 @@ static void out_of_memory_in_a_step_is_exhausted_and_the_engine_goes_on(void **s
         if (i == 1) {
             pith_emulated_fail(PITH_EMULATED_LAUNCH, 0, NO_MEMORY);
         }
-        assert_int_equal(send_text(engine, text, &kept[i]), PITH_OK);
+        assert_int_equal(ask(engine, text, &kept[i]), PITH_OK);
         kept_reply_wait(&kept[i]);
         assert_int_equal(kept[i].status, i == 1 ? PITH_EXHAUSTED : PITH_OK);
         assert_int_equal(pith_engine_check(engine), PITH_ENGINE_SERVING);
@@ -145,7 +134,7 @@ static void out_of_memory_in_a_step_is_exhausted_and_the_engine_goes_on(void **s
 static void out_of_memory_at_start_is_one_line_with_needed_and_free_bytes(void **state) {
     const char *const lists[] = {"cuda:0", "cuda:0,cuda:1"};
     for (uint32_t i = 0; i < 2; i++) {
-        pith_model_spec spec = {.dir = gpu_model};
+        pith_model_spec spec = {.dir = model_dir};
         pith_engine_opts opts = {.models = &spec, .n_models = 1, .device = lists[i]};
         pith_engine *engine;
         pith_err why = {0};
@@ -169,5 +158,5 @@ int main(void) {
         cmocka_unit_test(out_of_memory_in_a_step_is_exhausted_and_the_engine_goes_on),
         cmocka_unit_test(out_of_memory_at_start_is_one_line_with_needed_and_free_bytes),
     };
-    return cmocka_run_group_tests(tests, make_gpu_model, remove_gpu_model);
+    return cmocka_run_group_tests(tests, make_small_model, remove_model);
 }
