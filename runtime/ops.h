@@ -4,7 +4,7 @@
  * belongs to the backend, is used by one thread at a time, and is passed to every operation.
  * Buffers come from `alloc` and may live on a device: the host reads and writes them through
  * copy_in and copy_out alone. Operations are enqueued in order; they report nothing. The first
- * failure since the last `sync` or `wait` is what the next one returns: PITH_EXHAUSTED (device
+ * failure since the last `sync` or `wait` is what the next one returns: PITH_NO_MEMORY (device
  * memory), PITH_INTERNAL (a launch that the device refused), or PITH_UNAVAILABLE: the device is
  * lost, and so says every call from then on.
  *

@@ -70,8 +70,11 @@ def run(script, server, fault):
     ask = lambda: compress(script.request(text=TEXT, target_ratio=0.5), timeout=120)
     good = ask()
     plant(fault, LAUNCH, 0, NO_MEMORY)
-    code, _, _, _ = script.failure(ask)
+    code, text, details, _ = script.failure(ask)
     script.check("out_of_memory_in_a_step_is_resource_exhausted", code == "RESOURCE_EXHAUSTED", code)
+    script.check("and_says_when_to_try_again_and_why_and_nothing_of_our_own",
+                 "RetryInfo" in details and details["ErrorInfo"].reason == "OUT_OF_MEMORY"
+                 and "pith_cu" not in text, (text, details))
     script.check("and_the_next_text_has_its_answer", ask().text == good.text)
 
     watch = channel.unary_stream(

@@ -5,7 +5,7 @@
 
 static pith_status status_of(int code) {
     if (code == PITH_CU_NO_MEMORY) {
-        return PITH_EXHAUSTED;
+        return PITH_NO_MEMORY; /* not EXHAUSTED: no queue is full, and the text is our own */
     }
     return pith_cu_is_sticky(code) ? PITH_UNAVAILABLE : PITH_INTERNAL;
 }

@@ -192,7 +192,7 @@ static void a_failed_product_of_the_library_costs_its_step_alone(void **state) {
         } else {
             pith_emulated_fail(PITH_EMULATED_LAUNCH, 1, LAUNCH_RESOURCES);
         }
-        assert_int_equal(forward(o.encoder, 1, bad, &why), i == 0 ? PITH_EXHAUSTED : PITH_INTERNAL);
+        assert_int_equal(forward(o.encoder, 1, bad, &why), i == 0 ? PITH_NO_MEMORY : PITH_INTERNAL);
         set_fault("");
         MUST(forward(o.encoder, 1, bad, err));
         assert_memory_equal(bad, good, sizeof good);

@@ -107,7 +107,7 @@ static void a_device_lost_of_two_answers_every_call_once_and_ends_the_engine(voi
     pith_emulated_reset(0);
 }
 
-static void out_of_memory_in_a_step_is_exhausted_and_the_engine_goes_on(void **state) {
+static void out_of_memory_in_a_step_is_its_calls_alone_and_the_engine_goes_on(void **state) {
     kept_reply kept[3];
     pith_engine *engine = open_on("cuda:0");
     assert_non_null(engine);
@@ -118,7 +118,7 @@ static void out_of_memory_in_a_step_is_exhausted_and_the_engine_goes_on(void **s
         }
         assert_int_equal(ask(engine, text, &kept[i]), PITH_OK);
         kept_reply_wait(&kept[i]);
-        assert_int_equal(kept[i].status, i == 1 ? PITH_EXHAUSTED : PITH_OK);
+        assert_int_equal(kept[i].status, i == 1 ? PITH_NO_MEMORY : PITH_OK);
         assert_int_equal(pith_engine_check(engine), PITH_ENGINE_SERVING);
         free(text);
     }
@@ -155,7 +155,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_devices_share_the_work_and_give_the_bytes_of_one),
         cmocka_unit_test(a_device_lost_of_two_answers_every_call_once_and_ends_the_engine),
-        cmocka_unit_test(out_of_memory_in_a_step_is_exhausted_and_the_engine_goes_on),
+        cmocka_unit_test(out_of_memory_in_a_step_is_its_calls_alone_and_the_engine_goes_on),
         cmocka_unit_test(out_of_memory_at_start_is_one_line_with_needed_and_free_bytes),
     };
     return cmocka_run_group_tests(tests, make_small_model, remove_model);

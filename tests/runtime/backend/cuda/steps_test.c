@@ -220,8 +220,8 @@ static void check_one_step_fails(pith_emulated_call call, int code, pith_status 
     check_nothing_left();
 }
 
-static void out_of_memory_in_a_step_is_exhausted_and_the_next_step_is_good(void **state) {
-    check_one_step_fails(PITH_EMULATED_LAUNCH, NO_MEMORY, PITH_EXHAUSTED);
+static void out_of_memory_in_a_step_says_so_and_the_next_step_is_good(void **state) {
+    check_one_step_fails(PITH_EMULATED_LAUNCH, NO_MEMORY, PITH_NO_MEMORY);
 }
 
 static void a_refused_launch_fails_its_step_alone(void **state) {
@@ -240,7 +240,7 @@ static void a_failed_recording_costs_its_step_and_later_ones_run_unrecorded(void
     pith_err why = {0};
     open_cuda(&o);
     pith_emulated_fail(PITH_EMULATED_CAPTURE, 0, NO_MEMORY);
-    assert_int_equal(forward(o.encoder, &bad, &why), PITH_EXHAUSTED);
+    assert_int_equal(forward(o.encoder, &bad, &why), PITH_NO_MEMORY);
     MUST(forward(o.encoder, &first, err));
     MUST(forward(o.encoder, &second, err));
     assert_memory_equal(first.score, second.score, sizeof first.score);
@@ -478,7 +478,7 @@ int main(void) {
         cmocka_unit_test(the_model_runner_takes_a_step_while_another_is_under_way),
         cmocka_unit_test(no_device_memory_at_start_is_one_line_with_needed_and_free_bytes),
         cmocka_unit_test(any_allocation_may_fail_and_nothing_is_left),
-        cmocka_unit_test(out_of_memory_in_a_step_is_exhausted_and_the_next_step_is_good),
+        cmocka_unit_test(out_of_memory_in_a_step_says_so_and_the_next_step_is_good),
         cmocka_unit_test(a_refused_launch_fails_its_step_alone),
         cmocka_unit_test(a_failed_copy_fails_its_step_alone),
         cmocka_unit_test(a_failed_recording_costs_its_step_and_later_ones_run_unrecorded),
