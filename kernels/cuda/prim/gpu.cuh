@@ -16,6 +16,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+
+#include "kernels/cuda/prim/stall.cuh"
 #endif
 
 namespace pk {
@@ -74,7 +76,12 @@ enum { LAUNCH_OK = cudaSuccess };
 
 /* Queues the grid; the cudaError_t of queueing it. */
 template <class... Params, class... Args>
-int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
+static int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
+#ifdef PK_BOUND_WAITS
+    if (const int refused = stall_attach()) {
+        return refused;
+    }
+#endif
     const size_t without_consent = 48 * 1024; /* CUDA programming guide: more must be asked for */
     if (config.smem_bytes > without_consent) {
         cudaError_t refused = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
