@@ -16,8 +16,9 @@ typedef enum cuda_product { CUDA_PLAIN, CUDA_GEGLU, CUDA_QKV, CUDA_PRODUCTS } cu
  * another name. */
 PITH_MUST_USE pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wanted, pith_err *err);
 
-/* Fills tile, multicast and ctas of a task of [rows_max, k] x [n, k]. */
-void cuda_choose_tile(const pith_ops_ctx *ctx, pk_linear_cuda_task *task);
+/* Fills tile, multicast and ctas of a task of [rows_max, k] x [n, k]: by tiles.h, which a sweep on
+ * a GPU makes, else by size. */
+void cuda_choose_tile(const pith_ops_ctx *ctx, pith_pack_kind kind, pk_linear_cuda_task *task);
 
 int cuda_run_product(cuda_product product, const pk_linear_cuda_task *task);
 
