@@ -57,6 +57,13 @@ typedef struct pith_ops_batch {
     const void *recording;
 } pith_ops_batch;
 
+/* A place that holds something of a context: memory of `bytes` (packed is NULL), or a weight. */
+typedef struct pith_ops_held {
+    void **mem;
+    size_t bytes;
+    pith_packed **packed;
+} pith_ops_held;
+
 /* Bounds of every later step, so that scratch is allocated once. */
 typedef struct pith_ops_reserve {
     uint32_t tokens_max;
@@ -177,14 +184,24 @@ typedef struct pith_ops {
                                const pith_pack_opts *opts, pith_packed **packed, pith_err *err);
     void (*packed_free)(pith_ops_ctx *ctx, pith_packed *packed);
 
+    /* Several devices; NULL where a backend has one. held[d] [n_held] are places of ctxs[d], in one
+     * order. What those of ctxs[0] hold is brought to the others, into memory that is made for it
+     * and belongs to their context. On failure what was made stays in its places. `note` says in
+     * one line how it went. PITH_UNSUPPORTED: the devices would compute differently. */
+    pith_status (*replicate)(pith_ops_ctx *const *ctxs, uint32_t n_ctxs,
+                             const pith_ops_held *const *held, size_t n_held, pith_err *note,
+                             pith_err *err);
+
     /* Values that did not fit f16 and were saturated, weights and activations, until now. */
     uint64_t (*saturated)(const pith_ops_ctx *ctx);
 
     /* Steps. reserve may be called again with larger bounds (a second model on the device). */
     pith_status (*reserve)(pith_ops_ctx *ctx, const pith_ops_reserve *bounds, pith_err *err);
     pith_ops_elems (*elems)(const pith_ops_ctx *ctx);
-    /* True: the step's operations follow, then `end`. False: they were recorded in an earlier step
-     * and have been enqueued; neither they nor `end` follow. */
+    /* Where steps_in_flight is 1 a step may be left between two operations for another whole one,
+     * and is taken up again by `begin` with its own batch. True: the step's operations follow, then
+     * `end`. False: they were recorded in an earlier step and have been enqueued; neither they nor
+     * `end` follow. */
     bool (*begin)(pith_ops_ctx *ctx, const pith_ops_batch *batch);
     void (*end)(pith_ops_ctx *ctx);
     void (*forget)(pith_ops_ctx *ctx, const void *recording); /* unknown: fine */

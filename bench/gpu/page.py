@@ -91,7 +91,8 @@ def swapped_row(result):
         if ours and safe and step["status"] == "ok":
             off = max(abs(a - b) if a == a and b == b else float("inf")
                       for a, b in zip(ours["sample"], safe["sample"]))
-            texts.append(f"{name} {ours['tok_per_s'] / safe['tok_per_s']:.2f}x, scores {off:.4f} off")
+            speed = ours["tok_per_s"] / safe["tok_per_s"]
+            texts.append(f"{name} {speed:.2f}x, scores {off:.4f} off")
     return ["one fast kernel among safe ones, 512", "-", ", ".join(texts) or NOT_MEASURED,
             f"safe alone {safe['tok_per_s'] / 1e6:.3f} M tok/s" if safe else NOT_MEASURED]
 

@@ -2,7 +2,8 @@
 
 # Names of tests/kernels/emu, as parts of names. A rung stands on those before it.
 INSTRUCTIONS = [
-    "nothing_ends", "every_block_of_a_grid_runs_once", "shuffles_and_votes", "packing_to_", "mma_bf16", "mma_f16",
+    "nothing_ends", "every_block_of_a_grid_runs_once", "shuffles_and_votes", "packing_to_",
+    "mma_bf16", "mma_f16",
     "ldmatrix_and_stmatrix", "cp_async_lands", "named_barriers", "tensor_load_", "tensor_store",
     "multicast_loads", "dependent_launches", "wgmma_m64n64", "wgmma_m64n128", "wgmma_m64n192",
     "wgmma_reads_k_major", "wgmma_reads_mn_major",
@@ -84,9 +85,11 @@ def plan(build, python, engine_driver):
         Stage(1, "instructions, integer-exact", 15, tests(build, INSTRUCTIONS)),
         Stage(2, "ladder to the product on wgmma", 60, tests(build, LADDER)),
         Stage(3, "every kernel against its oracle", 60, tests(build, KERNELS)),
-        Stage(4, "whole encoder, safe then fast kernels; engine", 90,
-              whole + swapped + [encoder(build, "auto bf16 512", "auto", 512, 8448, 100, "bf16"),
-                       encoder(build, "auto mini", "auto", 768, 8448, 200, model="mini"), engine]),
+        Stage(4, "whole encoder: safe kernels, cuBLASLt, fast ones singly and all; engine", 110,
+              whole + swapped + [
+                  encoder(build, "cublas 512", "cublas", 512, 8448, 100),
+                  encoder(build, "auto bf16 512", "auto", 512, 8448, 100, "bf16"),
+                  encoder(build, "auto mini", "auto", 768, 8448, 200, model="mini"), engine]),
         Stage(5, "tile sweep", 60, [bench(build, "sweep", 60)]),
         Stage(6, "gaps between nodes, global attention alone", 15,
               [bench(build, "gaps"), bench(build, "attn")]),

@@ -8,6 +8,7 @@
  * --giant-bytes N, --every-ms N, --step-ms N, --corpus FILE (else made-up log lines).
  *
  * Prints "name value" lines. Every reply to a text must have the bytes of the first one. */
+#include "bench/serve/texts.h"
 #include "runtime/base/file.h"
 #include "runtime/base/queue.h"
 #include "runtime/engine/engine.h"
@@ -19,7 +20,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { TEXTS = 64, CLIENTS_MAX = 4096, TIMES_MAX = 1 << 20, CORPUS_BYTES_MAX = 1 << 28 };
+enum { CLIENTS_MAX = 4096, TIMES_MAX = 1 << 20, CORPUS_BYTES_MAX = 1 << 28 };
 
 typedef struct config {
     const char *model;
@@ -29,23 +30,17 @@ typedef struct config {
     double seconds;
 } config;
 
-typedef struct text {
-    char *bytes;
-    size_t len;
-    atomic_uint_fast64_t hash; /* of the reply; 0: none came yet */
-} text;
-
 typedef struct slot {
     struct driver *driver;
-    text *text;
+    bench_text *text;
     int64_t begin_ns;
 } slot;
 
 typedef struct driver {
     config config;
     pith_engine *engine;
-    text texts[TEXTS];
-    text giant;
+    bench_text texts[BENCH_TEXTS];
+    bench_text giant;
     pith_queue *free_slots;
     slot slots[CLIENTS_MAX];
     int64_t *times; /* [TIMES_MAX] ns, of the replies so far */
@@ -54,77 +49,23 @@ typedef struct driver {
     atomic_uint failed, different;
 } driver;
 
-static int64_t now_ns(void) {
-    return pith_clock_now(&pith_clock_system);
-}
-
-static uint64_t mix(uint64_t x) {
-    x += UINT64_C(0x9E3779B97F4A7C15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return x ^ (x >> 31);
-}
-
-static uint64_t hash_of(const char *bytes, size_t len) {
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < len; i++) {
-        h = (h ^ (unsigned char)bytes[i]) * UINT64_C(1099511628211);
-    }
-    return h | 1;
-}
-
-static void make_text(text *t, size_t len, uint64_t seed, const pith_file *corpus) {
-    static const char *const words[] = {
-        "the",     "request", "failed",  "with",       "status",   "because", "worker", "of",
-        "timeout", "after",   "reading", "config",     "from",     "module",  "parser", "retried",
-        "INFO",    "WARN",    "and",     "connection", "released", "while",   "in",     "cache"};
-    t->bytes = malloc(len + 32);
-    if (t->bytes == NULL) {
-        exit(1);
-    }
-    if (corpus->len > len + 4096) {
-        size_t from = mix(seed) % (corpus->len - len - 4096);
-        const char *data = corpus->data;
-        while (from > 0 && data[from - 1] != '\n') { /* whole lines are whole characters */
-            from--;
-        }
-        memcpy(t->bytes, data + from, len);
-        while (len > 0 && ((unsigned char)t->bytes[len - 1] & 0x80) != 0) {
-            len--;
-        }
-        t->len = len;
-        return;
-    }
-    for (uint64_t i = 0; t->len < len; i++) {
-        uint64_t x = mix(seed * 1000003 + i);
-        bool number = x >> 40 & 7;
-        t->len += (size_t)(number ? snprintf(t->bytes + t->len, 32, "%s", words[x % 24])
-                                  : snprintf(t->bytes + t->len, 32, "%u", (unsigned)(x % 9973)));
-        t->bytes[t->len++] = (x >> 50) % 11 == 0 ? '\n' : ' ';
-    }
-    t->len = len;
-}
-
 static void take_reply(void *user, const pith_reply *reply) {
     slot *s = user;
     driver *d = s->driver;
     if (reply->status != PITH_OK) {
         (void)atomic_fetch_add(&d->failed, 1);
     } else {
-        uint64_t hash = hash_of(reply->result->text, reply->result->text_len);
-        uint64_t first = 0;
-        if (!atomic_compare_exchange_strong(&s->text->hash, &first, hash) && first != hash) {
-            (void)atomic_fetch_add(&d->different, 1);
-        }
+        bool same = bench_text_same(s->text, reply->result->text, reply->result->text_len);
+        (void)atomic_fetch_add(&d->different, !same);
         (void)atomic_fetch_add(&d->tokens, reply->result->input_tokens);
         (void)atomic_fetch_add(&d->bytes_in, s->text->len);
         uint32_t at = atomic_fetch_add(&d->n_times, 1);
-        d->times[at % TIMES_MAX] = now_ns() - s->begin_ns;
+        d->times[at % TIMES_MAX] = bench_now_ns() - s->begin_ns;
     }
     (void)pith_queue_push(d->free_slots, s);
 }
 
-static bool submit(driver *d, slot *s, text *t) {
+static bool submit(driver *d, slot *s, bench_text *t) {
     pith_compress_request request = {.text = t->bytes,
                                      .text_len = t->len,
                                      .budget = PITH_BUDGET_TARGET_RATIO,
@@ -132,7 +73,7 @@ static bool submit(driver *d, slot *s, text *t) {
     pith_submit_opts opts = {.deadline_ns = PITH_DEADLINE_NONE, .reply = take_reply, .user = s};
     s->driver = d;
     s->text = t;
-    s->begin_ns = now_ns();
+    s->begin_ns = bench_now_ns();
     pith_err err = {0};
     if (pith_engine_submit(d->engine, &request, &opts, NULL, NULL, &err) != PITH_OK) {
         if (atomic_fetch_add(&d->failed, 1) == 0) {
@@ -158,23 +99,9 @@ static void wait_free(driver *d, size_t busy) {
     }
 }
 
-static int compare_times(const void *a, const void *b) {
-    int64_t x;
-    int64_t y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return x < y ? -1 : x > y;
-}
-
 static double percentile(driver *d, double share) {
     uint32_t n = atomic_load(&d->n_times);
-    n = n < TIMES_MAX ? n : TIMES_MAX;
-    if (n == 0) {
-        return 0.0;
-    }
-    qsort(d->times, n, sizeof *d->times, compare_times);
-    uint32_t at = (uint32_t)(share * (double)n);
-    return (double)d->times[at < n ? at : n - 1] / 1e6;
+    return (double)bench_percentile(d->times, n < TIMES_MAX ? n : TIMES_MAX, share) / 1e6;
 }
 
 static double cpu_seconds(void) {
@@ -185,11 +112,11 @@ static double cpu_seconds(void) {
 }
 
 static void load_for(driver *d, double seconds) {
-    int64_t end = now_ns() + (int64_t)(seconds * 1e9);
-    for (uint32_t i = 0; now_ns() < end; i++) {
+    int64_t end = bench_now_ns() + (int64_t)(seconds * 1e9);
+    for (uint32_t i = 0; bench_now_ns() < end; i++) {
         slot *s = pith_queue_pop(d->free_slots, 1000000000);
         if (s != NULL) {
-            (void)submit(d, s, &d->texts[i % TEXTS]);
+            (void)submit(d, s, &d->texts[i % BENCH_TEXTS]);
         }
     }
 }
@@ -199,10 +126,10 @@ static void run_load(driver *d) {
     wait_free(d, 0);
     reset(d);
     double cpu = cpu_seconds();
-    int64_t begin = now_ns();
+    int64_t begin = bench_now_ns();
     load_for(d, d->config.seconds);
     wait_free(d, 0);
-    double wall = (double)(now_ns() - begin) / 1e9;
+    double wall = (double)(bench_now_ns() - begin) / 1e9;
     cpu = cpu_seconds() - cpu;
     double n = (double)atomic_load(&d->n_times);
     (void)printf("texts_per_s %.1f\ntokens_per_s %.0f\nMB_per_s %.3f\ncpu_us_per_text %.1f\n",
@@ -214,7 +141,7 @@ static void run_load(driver *d) {
 /* Short texts, one every `every_ms`, for `seconds` or while the giant runs. */
 static void run_even(driver *d, double seconds, const atomic_uint_fast64_t *until) {
     int64_t every = d->config.every_ms * INT64_C(1000000);
-    int64_t at = now_ns();
+    int64_t at = bench_now_ns();
     int64_t end = at + (int64_t)(seconds * 1e9);
     for (uint32_t i = 0; until != NULL ? atomic_load(until) == 0 : at < end; i++) {
         at += every;
@@ -222,7 +149,7 @@ static void run_even(driver *d, double seconds, const atomic_uint_fast64_t *unti
         (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL);
         slot *s = pith_queue_pop(d->free_slots, 1000000000);
         if (s != NULL) {
-            (void)submit(d, s, &d->texts[i % TEXTS]);
+            (void)submit(d, s, &d->texts[i % BENCH_TEXTS]);
         }
     }
 }
@@ -230,26 +157,27 @@ static void run_even(driver *d, double seconds, const atomic_uint_fast64_t *unti
 static double run_giant_alone(driver *d) {
     atomic_store(&d->giant.hash, 0);
     slot *s = pith_queue_pop(d->free_slots, INT64_MAX);
-    int64_t begin = now_ns();
+    int64_t begin = bench_now_ns();
     (void)submit(d, s, &d->giant);
     wait_free(d, 0);
-    return (double)(now_ns() - begin) / 1e9;
+    return (double)(bench_now_ns() - begin) / 1e9;
 }
 
 static void giant_reply(void *user, const pith_reply *reply) {
     slot *s = user;
     driver *d = s->driver;
-    uint64_t hash =
-        reply->status == PITH_OK ? hash_of(reply->result->text, reply->result->text_len) : 1;
-    s->begin_ns = now_ns() - s->begin_ns;
-    (void)atomic_fetch_add(&d->failed, reply->status != PITH_OK);
-    atomic_store(&s->text->hash, hash);
+    s->begin_ns = bench_now_ns() - s->begin_ns;
+    if (reply->status != PITH_OK ||
+        !bench_text_same(s->text, reply->result->text, reply->result->text_len)) {
+        (void)atomic_fetch_add(&d->failed, 1);
+        atomic_store(&s->text->hash, 1);
+    }
 }
 
 static double run_giant_beside(driver *d, uint64_t alone) {
     static slot s;
     atomic_store(&d->giant.hash, 0);
-    s = (slot){.driver = d, .text = &d->giant, .begin_ns = now_ns()};
+    s = (slot){.driver = d, .text = &d->giant, .begin_ns = bench_now_ns()};
     pith_compress_request request = {.text = d->giant.bytes,
                                      .text_len = d->giant.len,
                                      .budget = PITH_BUDGET_TARGET_RATIO,
@@ -349,16 +277,17 @@ static pith_status open_driver(driver *d, pith_err *err) {
     if (status != PITH_OK) {
         return status;
     }
-    for (uint64_t i = 0; i < TEXTS; i++) {
-        make_text(&d->texts[i], (size_t)c->bytes, i + 1, &corpus);
+    bool ok = true;
+    for (uint64_t i = 0; i < BENCH_TEXTS; i++) {
+        ok = bench_text_make(&d->texts[i], (size_t)c->bytes, i + 1, corpus.data, corpus.len) && ok;
     }
-    make_text(&d->giant, (size_t)c->giant_bytes, 999, &corpus);
+    ok = bench_text_make(&d->giant, (size_t)c->giant_bytes, 999, corpus.data, corpus.len) && ok;
     d->times = malloc(TIMES_MAX * sizeof *d->times);
     for (long i = 0; i <= c->clients; i++) {
         (void)pith_queue_push(d->free_slots, &d->slots[i]);
     }
     pith_file_close(&corpus);
-    return d->times != NULL ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, "no memory");
+    return ok && d->times != NULL ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, "no memory");
 }
 
 int main(int argc, char **argv) {
@@ -379,14 +308,17 @@ int main(int argc, char **argv) {
     }
     pith_engine_stats stats;
     pith_engine_read_stats(d.engine, &stats);
-    (void)printf("steps %llu\nmean_step_ms %.2f\nmean_step_tokens %.0f\nfailed %u\ndifferent %u\n",
-                 (unsigned long long)stats.steps,
+    (void)printf("steps %llu\nsteps_aside %llu\nmean_step_ms %.2f\nmean_step_tokens "
+                 "%.0f\nreplies_hash %016llx\n"
+                 "failed %u\ndifferent %u\n",
+                 (unsigned long long)stats.steps, (unsigned long long)stats.steps_aside,
                  stats.steps > 0 ? (double)stats.step_ns.sum / 1e6 / (double)stats.steps : 0.0,
                  stats.steps > 0 ? (double)stats.step_tokens / (double)stats.steps : 0.0,
-                 atomic_load(&d.failed), atomic_load(&d.different));
+                 (unsigned long long)bench_texts_hash(d.texts, BENCH_TEXTS), atomic_load(&d.failed),
+                 atomic_load(&d.different));
     pith_engine_close(d.engine);
     pith_queue_close(d.free_slots);
-    for (int i = 0; i < TEXTS; i++) {
+    for (int i = 0; i < BENCH_TEXTS; i++) {
         free(d.texts[i].bytes);
     }
     free(d.giant.bytes);

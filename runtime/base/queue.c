@@ -13,6 +13,7 @@ struct pith_queue {
     size_t head; /* index of the oldest item */
     size_t len;
     bool shut;
+    bool kicked;
     void *items[];
 };
 
@@ -80,9 +81,10 @@ void *pith_queue_pop(pith_queue *queue, int64_t wait_ns) {
     } else if (wait_ns > 0) {
         struct timespec until = absolute(wait_ns);
         int rc = 0;
-        while (queue->len == 0 && !queue->shut && rc == 0) {
+        while (queue->len == 0 && !queue->shut && !queue->kicked && rc == 0) {
             rc = pthread_cond_timedwait(&queue->filled, &queue->mutex, &until);
         }
+        queue->kicked = false;
     }
     void *item = NULL;
     if (queue->len > 0) {
@@ -92,6 +94,13 @@ void *pith_queue_pop(pith_queue *queue, int64_t wait_ns) {
     }
     (void)pthread_mutex_unlock(&queue->mutex);
     return item;
+}
+
+void pith_queue_kick(pith_queue *queue) {
+    (void)pthread_mutex_lock(&queue->mutex);
+    queue->kicked = true;
+    (void)pthread_cond_signal(&queue->filled);
+    (void)pthread_mutex_unlock(&queue->mutex);
 }
 
 void pith_queue_shut(pith_queue *queue) {

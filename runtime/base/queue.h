@@ -23,6 +23,9 @@ bool pith_queue_push(pith_queue *queue, void *item);
  * nothing came, or when the queue is shut and empty. */
 void *pith_queue_pop(pith_queue *queue, int64_t wait_ns);
 
+/* A pop that waits for a time, or the next one that would, ends with what there is. */
+void pith_queue_kick(pith_queue *queue);
+
 /* Refuses new items and wakes every waiter; items already in can still be popped. */
 void pith_queue_shut(pith_queue *queue);
 bool pith_queue_is_shut(pith_queue *queue);

@@ -14,12 +14,15 @@ static uint64_t tokens_of(const pith_engine *engine, size_t text_len) {
                : (uint64_t)((double)text_len * (double)tokens / (double)bytes) + 1;
 }
 
-/* Nanoseconds that `text_len` bytes take at what took `ns` for all that was seen. */
+/* Nanoseconds that `text_len` bytes take at what took `ns` for all that was seen. A text costs
+ * something however short it is: a letter must not say what a byte takes. */
 static int64_t time_of(const pith_engine *engine, size_t text_len,
                        const atomic_uint_fast64_t *seen_ns) {
     uint64_t bytes = atomic_load_explicit(&engine->seen_bytes, memory_order_relaxed);
+    uint64_t texts = atomic_load_explicit(&engine->seen_texts, memory_order_relaxed);
     uint64_t ns = atomic_load_explicit(seen_ns, memory_order_relaxed);
-    return bytes == 0 ? 0 : (int64_t)((double)text_len * (double)ns / (double)bytes);
+    double seen = (double)bytes + (double)texts * PITH_TEXT_COST_BYTES;
+    return seen > 0.0 ? (int64_t)((double)text_len * (double)ns / seen) : 0;
 }
 
 static int64_t wait_of(pith_engine *engine, pith_priority priority, size_t text_len) {
@@ -121,12 +124,14 @@ void pith_admission_correct(pith_engine *engine, pith_job *job) {
     int64_t spent = job->ingest_end_ns - job->ingest_begin_ns;
     if (atomic_fetch_add(&engine->seen_bytes, job->request.text_len) > SEEN_BYTES_MAX) {
         /* Two at once halve twice: an estimate stays one. */
-        atomic_uint_fast64_t *all[] = {&engine->seen_bytes, &engine->seen_tokens,
-                                       &engine->seen_ingest_ns, &engine->seen_finish_ns};
+        atomic_uint_fast64_t *all[] = {&engine->seen_texts, &engine->seen_bytes,
+                                       &engine->seen_tokens, &engine->seen_ingest_ns,
+                                       &engine->seen_finish_ns};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
             atomic_store(all[i], atomic_load(all[i]) / 2);
         }
     }
+    (void)atomic_fetch_add(&engine->seen_texts, 1);
     (void)atomic_fetch_add(&engine->seen_tokens, job->doc.n_ids);
     (void)atomic_fetch_add(&engine->seen_ingest_ns, spent > 0 ? (uint64_t)spent : 0);
 }

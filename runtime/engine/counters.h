@@ -27,7 +27,7 @@ typedef struct pith_counters {
     pith_counter passes[PITH_PASS_COUNT];
     pith_counter partial, unscored_words;
     pith_counter input_bytes, input_tokens, kept_tokens, critical_total, critical_kept;
-    pith_counter steps, steps_failed, step_tokens;
+    pith_counter steps, steps_failed, steps_aside, step_tokens;
     pith_counter in_stage[PITH_STAGE_COUNT];
     pith_counter waiting[PITH_PRIORITY_COUNT];
     pith_counter running, steps_running;

@@ -38,6 +38,9 @@ enum {
     /* What a text is taken for until it is tokenized: English under a vocabulary of 8,192 to 50,000
      * has 3.2 to 4.5 bytes a token. Followed by what is seen. */
     PITH_BYTES_PER_TOKEN = 3,
+    /* What a text costs beside its bytes, in bytes of a long one: some 20 us of memory, clocks and
+     * queues at 5 ns a byte. An estimate's: what short texts take is not laid on long ones. */
+    PITH_TEXT_COST_BYTES = 4096,
 };
 
 #define PITH_MS INT64_C(1000000)
@@ -82,7 +85,9 @@ struct pith_engine {
 
     pith_model *models[PITH_MODELS_MAX];
     size_t n_models;
-    pith_device device;
+    pith_device devices[PITH_DEVICES_MAX]; /* alike */
+    uint32_t n_devices;
+    pith_err note; /* on how the devices got their weights; "": one device */
     pith_runner runner;
     pith_speed speeds[PITH_MODELS_MAX]; /* at open */
 
@@ -119,7 +124,7 @@ struct pith_engine {
     /* The same for jobs that the engine thread has not seen yet, estimated. */
     atomic_uint_fast64_t coming_ps[PITH_PRIORITY_COUNT][PITH_PLAN_BUCKETS];
     /* Seen so far, for estimates; halved now and then. */
-    atomic_uint_fast64_t seen_bytes, seen_tokens, seen_ingest_ns, seen_finish_ns;
+    atomic_uint_fast64_t seen_texts, seen_bytes, seen_tokens, seen_ingest_ns, seen_finish_ns;
 };
 
 /* Counts a job in or says why there is no room; counts it out. admission.c. */

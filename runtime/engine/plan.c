@@ -61,6 +61,14 @@ uint32_t pith_plan_bucket(uint64_t tokens, uint32_t budget) {
     return bucket;
 }
 
+uint32_t pith_plan_rank(const pith_plan_job *job) {
+    uint32_t c = 0;
+    while (c + 1 < PITH_PRIORITY_COUNT && class_order[c] != job->priority) {
+        c++;
+    }
+    return c * PITH_PLAN_BUCKETS + job->bucket;
+}
+
 void pith_queues_add(pith_queues *queues, pith_plan_job *job, uint32_t budget, int64_t now_ns) {
     job->next = 0;
     job->tokens_left = 0;
@@ -98,6 +106,7 @@ typedef struct planner {
     uint32_t budget_long; /* of long and aged jobs */
     uint32_t n_aged;      /* the first picks */
     uint32_t looked;
+    bool aside;
 } planner;
 
 static int64_t ends(const planner *p, uint32_t more) {
@@ -112,6 +121,10 @@ static void set_model(planner *p, uint32_t model) {
     p->plan->model = model;
     p->budget = pith_plan_budget(speed, p->limits->step_ns, cap);
     p->budget_long = pith_plan_budget(speed, p->limits->step_ns / 2, cap);
+    if (p->aside) {
+        p->budget = pith_plan_budget(speed, p->device->aside_ns, p->device->aside_tokens);
+        p->budget_long = p->budget;
+    }
 }
 
 /* The first window of the job that this plan has not yet. */
@@ -128,7 +141,7 @@ static bool fits(const planner *p, const pith_plan_job *job, uint32_t n_ids, boo
     uint32_t budget = half ? p->budget_long : p->budget;
     const pith_plan *plan = p->plan;
     int64_t end = ends(p, n_ids);
-    if (end > job->cut_by_ns) {
+    if (end > job->cut_by_ns || (p->aside && n_ids > budget)) {
         return false;
     }
     return plan->n_seq == 0 || (n_ids <= budget && plan->n_tok <= budget - n_ids &&
@@ -156,6 +169,9 @@ static bool take(planner *p, pith_plan_job *job, uint32_t most, bool half) {
     }
     if (n > 0) {
         plan->picks[plan->n_picks++] = (pith_pick){.job = job, .first = first, .n = n};
+    }
+    if (n > 0 && pith_plan_rank(job) < plan->rank) {
+        plan->rank = pith_plan_rank(job);
     }
     p->looked++;
     bool full = plan->n_seq > 0 && plan->n_tok + TOKENS_LEAST > p->budget;
@@ -187,6 +203,18 @@ static void take_aged(planner *p, const pith_queues *queues, int64_t now_ns) {
     p->plan->aged = p->n_aged > 0;
 }
 
+/* Jobs not begun, before all that are inside. */
+static void take_aside(planner *p, const pith_queues *queues) {
+    bool more = true;
+    for (uint32_t rank = 0; rank < p->device->rank && more; rank++) {
+        pith_priority priority = class_order[rank / PITH_PLAN_BUCKETS];
+        pith_plan_job *job = queues->classes[priority][rank % PITH_PLAN_BUCKETS].head;
+        for (; more && job != NULL; job = job->after[IN_CLASS]) {
+            more = job->next == 0 ? take(p, job, UINT32_MAX, true) : ++p->looked < LOOK_MAX;
+        }
+    }
+}
+
 static void take_by_class(planner *p, const pith_queues *queues) {
     bool more = p->plan->n_seq == 0 || p->plan->n_tok + TOKENS_LEAST <= p->budget;
     for (uint32_t c = 0; c < PITH_PRIORITY_COUNT; c++) {
@@ -215,11 +243,25 @@ static const pith_plan_device *choose_device(const pith_plan_device *devices, ui
     return best;
 }
 
+/* Of devices that take no further step, the first that may put one in front of the one inside. */
+static const pith_plan_device *choose_aside(const pith_plan_device *devices, uint32_t n_devices) {
+    for (uint32_t i = 0; i < n_devices; i++) {
+        const pith_plan_device *d = &devices[i];
+        if (!d->lost && d->running == 1 && d->aside_tokens > 0 && d->aside_ns > 0) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
 bool pith_plan_step(const pith_queues *queues, const pith_plan_device *devices, uint32_t n_devices,
                     const pith_plan_limits *limits, int64_t now_ns, pith_plan *plan) {
     plan->n_picks = plan->n_seq = plan->n_tok = plan->model = 0;
     plan->aged = false;
+    plan->rank = UINT32_MAX;
     const pith_plan_device *device = choose_device(devices, n_devices, now_ns);
+    plan->aside = device == NULL;
+    device = plan->aside ? choose_aside(devices, n_devices) : device;
     if (device == NULL || queues->n_jobs == 0) {
         return false;
     }
@@ -227,20 +269,27 @@ bool pith_plan_step(const pith_queues *queues, const pith_plan_device *devices, 
         .device = device,
         .limits = limits,
         .plan = plan,
-        .begin_ns = device->running > 0 && device->free_ns > now_ns ? device->free_ns : now_ns,
+        .begin_ns = device->running > 0 && device->free_ns > now_ns && !plan->aside
+                        ? device->free_ns
+                        : now_ns,
+        .aside = plan->aside,
         .cut_by_ns = PITH_DEADLINE_NONE,
     };
     plan->device = (uint32_t)(device - devices);
-    if (!queues->aged_last) {
-        take_aged(&p, queues, now_ns);
+    if (plan->aside) {
+        take_aside(&p, queues);
+    } else {
+        if (!queues->aged_last) {
+            take_aged(&p, queues, now_ns);
+        }
+        take_by_class(&p, queues);
     }
-    take_by_class(&p, queues);
     plan->ends_ns = ends(&p, 0);
     return plan->n_seq > 0;
 }
 
 void pith_queues_take(pith_queues *queues, const pith_plan *plan, int64_t now_ns) {
-    queues->aged_last = plan->aged;
+    queues->aged_last = plan->aside ? queues->aged_last : plan->aged;
     for (uint32_t i = 0; i < plan->n_picks; i++) {
         const pith_pick *pick = &plan->picks[i];
         pith_plan_job *job = pick->job;

@@ -14,7 +14,11 @@
  * Bounds. A step computes for at most step_ns as predicted, and holds at most step_tokens; one
  * window is always allowed. Long jobs, and aged ones, fill at most half of it, so that a short job
  * that comes while they run waits for half a step. No window is added that would end a chosen one
- * after its job's cut_by_ns. */
+ * after its job's cut_by_ns.
+ *
+ * Aside. A device may put a small step in front of the one inside: of jobs not begun that come
+ * before every job inside, in no more time than the step inside was given. So a job that lives
+ * beside a flood of such has half of the device while it has a step inside. */
 #ifndef PITH_ENGINE_PLAN_H
 #define PITH_ENGINE_PLAN_H
 
@@ -72,8 +76,11 @@ typedef struct pith_plan_device {
     const pith_speed *speeds; /* by model */
     uint32_t running;         /* steps inside */
     uint32_t running_max;
-    int64_t free_ns;  /* when the steps inside are predicted to have ended */
-    int64_t ahead_ns; /* a further step is cut this long before; 0: not before */
+    int64_t free_ns;       /* when the steps inside are predicted to have ended */
+    int64_t ahead_ns;      /* a further step is cut this long before; 0: not before */
+    uint32_t aside_tokens; /* of a step in front of the one inside; 0: there is none */
+    int64_t aside_ns;      /* what such steps may still take of the time of the one inside */
+    uint32_t rank;         /* the lowest pith_plan_rank of the jobs inside */
     bool lost;
 } pith_plan_device;
 
@@ -97,6 +104,8 @@ typedef struct pith_plan {
     uint32_t n_tok;
     int64_t ends_ns; /* predicted */
     bool aged;       /* begins with an aged job */
+    bool aside;      /* to be put in front of the step inside */
+    uint32_t rank;   /* the lowest of its jobs */
     uint32_t n_picks;
     pith_pick picks[PITH_PLAN_PICKS_MAX];
 } pith_plan;
@@ -109,6 +118,9 @@ int64_t pith_speed_ns(const pith_speed *speed, uint64_t n_tok);
 
 /* Where a job of `tokens` queues when a step holds `budget`. */
 uint32_t pith_plan_bucket(uint64_t tokens, uint32_t budget);
+
+/* Where a job stands in the order, by class and bucket; 0 is first. */
+uint32_t pith_plan_rank(const pith_plan_job *job);
 
 /* Queues a job with at least one window; `budget` sorts it in. */
 void pith_queues_add(pith_queues *queues, pith_plan_job *job, uint32_t budget, int64_t now_ns);

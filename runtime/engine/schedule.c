@@ -70,6 +70,7 @@ static void account(pith_engine *engine, const pith_step *step) {
     int64_t spent = step->end_ns - step->begin_ns;
     pith_count(&engine->counters.steps, 1);
     pith_count(&engine->counters.steps_failed, step->status != PITH_OK);
+    pith_count(&engine->counters.steps_aside, step->aside);
     pith_count(&engine->counters.step_tokens, step->n_tok);
     pith_histogram_add(&engine->counters.step_ns, spent > 0 ? (uint64_t)spent : 0);
     pith_histogram_add(&engine->counters.batch_tokens, step->n_tok);
@@ -87,10 +88,9 @@ static void take_back(loop *l, pith_step *step) {
 
 static void submit_steps(loop *l) {
     pith_runner *runner = &l->engine->runner;
-    uint32_t device;
     for (;;) {
         int64_t now = pith_clock_now(&l->engine->clock);
-        pith_step *step = pith_scheduler_cut(l->scheduler, &device, now);
+        pith_step *step = pith_scheduler_cut(l->scheduler, now);
         if (step == NULL) {
             return;
         }

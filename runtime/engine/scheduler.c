@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SPEED_EVEN_TOKENS = 64 }; /* far from a lone sentence and from a full window: see learn() */
+
+#define TOKEN_NS_LEAST 1.0 /* faster than any device: keeps products above zero */
+
 /* The window of a job that one sequence of a step stands for. */
 typedef struct step_entry {
     pith_job *job;
@@ -62,7 +66,8 @@ pith_status pith_scheduler_open(pith_scheduler **scheduler, const pith_scheduler
         memcpy(s->speeds[d], opts->speeds, opts->n_models * sizeof *opts->speeds);
         s->devices[d] = (pith_plan_device){.speeds = s->speeds[d],
                                            .running_max = PITH_STEPS_IN_FLIGHT,
-                                           .ahead_ns = opts->ahead_ns};
+                                           .ahead_ns = opts->ahead_ns,
+                                           .aside_tokens = opts->aside_tokens};
         for (uint32_t i = 0; i < PITH_STEPS_IN_FLIGHT; i++) {
             s->slots[d][i].device = d;
             ok = slot_open(&s->slots[d][i], opts->limits.step_tokens) && ok;
@@ -168,6 +173,8 @@ void pith_scheduler_sweep(pith_scheduler *s, pith_status stop, int64_t now_ns) {
 static void fill(pith_scheduler *s, step_slot *slot, const pith_plan *plan, int64_t now_ns) {
     pith_step *step = &slot->step;
     step->model = plan->model;
+    step->device = plan->device;
+    step->aside = plan->aside;
     step->n_seq = 0;
     step->n_tok = 0;
     step->cu_seqlens[0] = 0;
@@ -190,7 +197,7 @@ static void fill(pith_scheduler *s, step_slot *slot, const pith_plan *plan, int6
     }
 }
 
-pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_ns) {
+pith_step *pith_scheduler_cut(pith_scheduler *s, int64_t now_ns) {
     pith_plan *plan = &s->plan;
     if (!pith_plan_step(&s->queues, s->devices, s->opts.n_devices, &s->opts.limits, now_ns, plan)) {
         return NULL;
@@ -201,28 +208,40 @@ pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_n
     pith_queues_take(&s->queues, plan, now_ns);
     slot->used = true;
     slot->cut_ns = now_ns;
-    s->devices[plan->device].running++;
-    s->devices[plan->device].free_ns = plan->ends_ns;
-    *device = plan->device;
+    pith_plan_device *at = &s->devices[plan->device];
+    int64_t takes = pith_speed_ns(&at->speeds[plan->model], plan->n_tok);
+    at->running++;
+    if (plan->aside) {
+        at->aside_ns -= takes;
+        at->free_ns += takes;
+    } else {
+        at->aside_ns = takes;
+        at->rank = plan->rank;
+        at->free_ns = plan->ends_ns;
+    }
     return &slot->step;
 }
 
-/* Follows the device: a quarter of what the step says, between half and double of what was
- * believed, so that neither a stalled machine nor a jump of the clock upsets it. */
+/* Follows the device: a quarter of what the step says, and no step counts for more than double of
+ * what was believed, so that neither a stalled machine nor a jump of the clock upsets it. A step of
+ * SPEED_EVEN_TOKENS says as much of the fixed part as of the tokens' (normalised least mean squares
+ * over (SPEED_EVEN_TOKENS, n_tok)): many tiny steps teach what a step costs, not what a token does.
+ */
 static void learn(pith_speed *speed, const pith_step *step) {
     int64_t spent = step->end_ns - step->begin_ns;
     if (step->status != PITH_OK || step->n_tok == 0 || spent <= 0) {
         return;
     }
     double believed = (double)pith_speed_ns(speed, step->n_tok);
-    double ratio = believed > 0.0 ? (double)spent / believed : 2.0;
-    ratio = ratio < 0.5 ? 0.5 : ratio > 2.0 ? 2.0 : ratio;
-    double factor = 0.75 + 0.25 * ratio;
-    speed->fixed_ns = (int64_t)((double)speed->fixed_ns * factor);
-    speed->token_ns *= factor;
-    if (speed->token_ns < 1.0) { /* faster than any device: keeps the product above zero */
-        speed->token_ns = 1.0;
-    }
+    double seen = (double)spent < 2.0 * believed ? (double)spent : 2.0 * believed;
+    double wrong = 0.25 * (seen - believed);
+    double n = (double)step->n_tok;
+    double even = (double)SPEED_EVEN_TOKENS;
+    double of_tokens = n * n / (n * n + even * even);
+    double fixed = (double)speed->fixed_ns + (1.0 - of_tokens) * wrong;
+    double token = speed->token_ns + of_tokens * wrong / n;
+    speed->fixed_ns = fixed > 0.0 ? (int64_t)fixed : 0;
+    speed->token_ns = token > TOKEN_NS_LEAST ? token : TOKEN_NS_LEAST;
 }
 
 static void take_scores(pith_scheduler *s, step_slot *slot, int64_t now_ns) {
@@ -251,7 +270,10 @@ void pith_scheduler_done(pith_scheduler *s, pith_step *step, int64_t now_ns) {
     pith_plan_device *device = &s->devices[slot->device];
     device->running--;
     pith_speed *speed = &s->speeds[slot->device][step->model];
-    device->free_ns = device->running == 0 ? now_ns : now_ns + pith_speed_ns(speed, step->n_tok);
+    if (!step->aside) {
+        device->free_ns =
+            device->running == 0 ? now_ns : now_ns + pith_speed_ns(speed, step->n_tok);
+    }
     learn(speed, step);
     if (step->status == PITH_UNAVAILABLE) {
         device->lost = true;

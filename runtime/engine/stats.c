@@ -94,6 +94,7 @@ void pith_counters_read(const pith_counters *c, pith_engine_stats *s) {
     s->critical_kept = pith_counted(&c->critical_kept);
     s->steps = pith_counted(&c->steps);
     s->steps_failed = pith_counted(&c->steps_failed);
+    s->steps_aside = pith_counted(&c->steps_aside);
     s->step_tokens = pith_counted(&c->step_tokens);
     pith_histogram_read(&c->queue_ns, &s->queue_ns);
     pith_histogram_read(&c->ingest_ns, &s->ingest_ns);

@@ -76,6 +76,7 @@ typedef struct pith_engine_stats {
     uint64_t critical_kept;
     uint64_t steps;
     uint64_t steps_failed;
+    uint64_t steps_aside; /* put in front of another that was being computed */
     uint64_t step_tokens;
 
     /* Histograms; times in nanoseconds. One value a job answered OK, or a step. */

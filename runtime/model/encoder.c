@@ -20,6 +20,17 @@ typedef struct layer_weights {
     pith_packed *mlp_wo;
 } layer_weights;
 
+/* What one step works in. `wide` is q, k, v until attention is done; then the layer's delta, and
+ * behind it the GLU's output; at last the final hidden state. Where things lie does not depend on
+ * the batch: steps are recorded. */
+typedef struct scratch {
+    uint32_t tokens_max;
+    float *x;      /* [tokens_max, hidden] */
+    void *act;     /* [tokens_max, hidden] */
+    void *wide;    /* [tokens_max] * wide_bytes */
+    float *scores; /* [3, tokens_max]: z_tok, z_span, score */
+} scratch;
+
 struct pith_encoder {
     pith_model_config config;
     pith_encoder_opts opts;
@@ -42,14 +53,12 @@ struct pith_encoder {
     float *rope_global;  /* [positions_max, 2, head_dim / 2] */
     float *rope_local;
 
-    /* Step scratch. `wide` is q, k, v until attention is done; then the layer's delta, and behind
-     * it the GLU's output; at last the final hidden state. Where things lie does not depend on the
-     * batch: steps are recorded. */
-    float *x;      /* [tokens_max, hidden] */
-    void *act;     /* [tokens_max, hidden] */
-    void *wide;    /* [tokens_max] * wide_bytes */
-    float *scores; /* [3, tokens_max]: z_tok, z_span, score */
-    float *host;   /* [tokens_max, hidden] for the probe, or NULL */
+    scratch step;
+    scratch aside;
+    scratch *at; /* the one in use */
+    float *host; /* [tokens_max, hidden] for the probe, or NULL */
+    pith_encoder_between_fn between;
+    void *between_user;
 };
 
 static const pith_tensor *find(pith_encoder *enc, const pith_checkpoint *checkpoint,
@@ -229,6 +238,37 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
+static pith_status alloc_scratch(pith_encoder *enc, scratch *s, uint32_t tokens_max,
+                                 pith_err *err) {
+    pith_ops_elems elems = enc->ops->elems(enc->ctx);
+    size_t tokens = tokens_max;
+    size_t d = enc->config.hidden;
+    size_t wide =
+        larger(3 * d * elems.qkv, d * sizeof(float) + enc->config.intermediate * elems.act);
+    const struct {
+        size_t bytes;
+        void **out;
+    } buffers[] = {
+        {tokens * d * sizeof(float), (void **)&s->x},
+        {tokens * d * elems.act, &s->act},
+        {tokens * wide, &s->wide},
+        {tokens * 3 * sizeof(float), (void **)&s->scores},
+    };
+    pith_status status = PITH_OK;
+    for (size_t i = 0; status == PITH_OK && i < sizeof buffers / sizeof buffers[0]; i++) {
+        status = enc->ops->alloc(enc->ctx, buffers[i].bytes, buffers[i].out, err);
+    }
+    s->tokens_max = tokens_max;
+    return status;
+}
+
+static void free_scratch(pith_encoder *enc, const scratch *s) {
+    void *buffers[] = {s->x, s->act, s->wide, s->scores};
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
+        enc->ops->free(enc->ctx, buffers[i]);
+    }
+}
+
 static pith_status make_scratch(pith_encoder *enc, pith_err *err) {
     const pith_model_config *config = &enc->config;
     pith_ops_reserve bounds = {
@@ -238,28 +278,16 @@ static pith_status make_scratch(pith_encoder *enc, pith_err *err) {
         .n_heads = config->n_heads,
         .span_channels = config->span_channels,
     };
+    enc->at = &enc->step;
     pith_status status = enc->ops->reserve(enc->ctx, &bounds, err);
-    if (status != PITH_OK) {
-        return status;
+    if (status == PITH_OK) {
+        status = alloc_scratch(enc, &enc->step, enc->opts.tokens_max, err);
     }
-    pith_ops_elems elems = enc->ops->elems(enc->ctx);
-    size_t tokens = enc->opts.tokens_max;
-    size_t d = config->hidden;
-    size_t wide = larger(3 * d * elems.qkv, d * sizeof(float) + config->intermediate * elems.act);
-    const struct {
-        size_t bytes;
-        void **out;
-    } buffers[] = {
-        {tokens * d * sizeof(float), (void **)&enc->x},
-        {tokens * d * elems.act, &enc->act},
-        {tokens * wide, &enc->wide},
-        {tokens * 3 * sizeof(float), (void **)&enc->scores},
-    };
-    for (size_t i = 0; status == PITH_OK && i < sizeof buffers / sizeof buffers[0]; i++) {
-        status = enc->ops->alloc(enc->ctx, buffers[i].bytes, buffers[i].out, err);
+    if (status == PITH_OK && enc->opts.aside_tokens > 0) {
+        status = alloc_scratch(enc, &enc->aside, enc->opts.aside_tokens, err);
     }
     if (status == PITH_OK && enc->opts.probe != NULL) {
-        enc->host = malloc(tokens * d * sizeof(float));
+        enc->host = malloc((size_t)enc->opts.tokens_max * config->hidden * sizeof(float));
         status = enc->host != NULL ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, "probe buffer");
     }
     return status;
@@ -270,6 +298,10 @@ static pith_status check_config(const pith_model_config *config, const pith_enco
     if (opts->tokens_max == 0 || opts->tokens_max > PITH_ENCODER_TOKENS_MAX) {
         return pith_fail(err, PITH_INVALID, "tokens_max %" PRIu32 ": expected 1 to %d",
                          opts->tokens_max, PITH_ENCODER_TOKENS_MAX);
+    }
+    if (opts->aside_tokens > opts->tokens_max) {
+        return pith_fail(err, PITH_INVALID, "aside_tokens %" PRIu32 ": expected at most %" PRIu32,
+                         opts->aside_tokens, opts->tokens_max);
     }
     bool whole = config->n_heads > 0 && config->hidden % (2 * config->n_heads) == 0;
     if (!whole || config->hidden == 0 || config->hidden > PITH_HIDDEN_MAX) {
@@ -340,13 +372,14 @@ void pith_encoder_close(pith_encoder *enc) {
         enc->ops->packed_free(enc->ctx, w->wi);
         enc->ops->packed_free(enc->ctx, w->mlp_wo);
     }
-    void *buffers[] = {
-        enc->embed_norm,   enc->final_norm, enc->token_weight, enc->token_bias, enc->conv0_bias,
-        enc->conv2_weight, enc->conv2_bias, enc->rope_global,  enc->rope_local, enc->x,
-        enc->act,          enc->wide,       enc->scores};
+    void *buffers[] = {enc->embed_norm, enc->final_norm,  enc->token_weight,
+                       enc->token_bias, enc->conv0_bias,  enc->conv2_weight,
+                       enc->conv2_bias, enc->rope_global, enc->rope_local};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
         enc->ops->free(enc->ctx, buffers[i]);
     }
+    free_scratch(enc, &enc->step);
+    free_scratch(enc, &enc->aside);
     enc->ops->packed_free(enc->ctx, enc->table);
     enc->ops->packed_free(enc->ctx, enc->conv0);
     free(enc->host);
@@ -354,11 +387,127 @@ void pith_encoder_close(pith_encoder *enc) {
     free(enc);
 }
 
+/* --- further devices --- */
+
+enum {
+    HELD_ALONE = 11,    /* that an encoder has once, beside scratch */
+    HELD_OF_A_LAYER = 6 /* two norms, four matrices */
+};
+
+static void hold_memory(pith_ops_held *held, size_t *n, float **mem, size_t count) {
+    held[(*n)++] = (pith_ops_held){.mem = (void **)mem, .bytes = count * sizeof(float)};
+}
+
+static void hold_packed(pith_ops_held *held, size_t *n, pith_packed **packed) {
+    held[(*n)++] = (pith_ops_held){.packed = packed};
+}
+
+/* The places of every weight and table; at most HELD_ALONE and HELD_OF_A_LAYER for each layer. */
+static size_t list_held(pith_encoder *enc, pith_ops_held *held) {
+    size_t d = enc->config.hidden;
+    size_t c = enc->config.span_channels;
+    size_t rope = (size_t)enc->positions_max * enc->head_dim;
+    size_t n = 0;
+    hold_memory(held, &n, &enc->embed_norm, d);
+    hold_memory(held, &n, &enc->final_norm, d);
+    hold_memory(held, &n, &enc->token_weight, 2 * d);
+    hold_memory(held, &n, &enc->token_bias, 2);
+    hold_memory(held, &n, &enc->conv0_bias, c);
+    hold_memory(held, &n, &enc->conv2_weight, 3 * c);
+    hold_memory(held, &n, &enc->conv2_bias, 1);
+    hold_memory(held, &n, &enc->rope_global, rope);
+    hold_memory(held, &n, &enc->rope_local, rope);
+    hold_packed(held, &n, &enc->table);
+    hold_packed(held, &n, &enc->conv0);
+    for (uint32_t i = 0; i < enc->config.n_layers; i++) {
+        layer_weights *w = &enc->layers[i];
+        pith_packed **matrices[] = {&w->wqkv, &w->attn_wo, &w->wi, &w->mlp_wo};
+        if (i > 0) {
+            hold_memory(held, &n, &w->attn_norm, d);
+        }
+        hold_memory(held, &n, &w->mlp_norm, d);
+        for (size_t m = 0; m < sizeof matrices / sizeof matrices[0]; m++) {
+            hold_packed(held, &n, matrices[m]);
+        }
+    }
+    return n;
+}
+
+/* An encoder on `ctx` like `from`, without weights. */
+static pith_status open_like(pith_encoder **copy, const pith_encoder *from, pith_ops_ctx *ctx,
+                             pith_err *err) {
+    pith_encoder *enc = calloc(1, sizeof *enc);
+    layer_weights *layers = calloc(from->config.n_layers, sizeof *layers);
+    if (enc == NULL || layers == NULL) {
+        free(enc);
+        free(layers);
+        return pith_fail(err, PITH_NO_MEMORY, "the encoder cannot be allocated");
+    }
+    enc->config = from->config;
+    enc->opts = from->opts;
+    enc->opts.ctx = ctx;
+    enc->ops = from->ops;
+    enc->ctx = ctx;
+    enc->layers = layers;
+    enc->head_dim = from->head_dim;
+    enc->positions_max = from->positions_max;
+    enc->n_parameters = from->n_parameters;
+    *copy = enc;
+    return make_scratch(enc, err);
+}
+
+static pith_status copy_weights(pith_encoder *from, pith_encoder **copies, uint32_t n_copies,
+                                pith_err *note, pith_err *err) {
+    size_t most = HELD_ALONE + (size_t)HELD_OF_A_LAYER * from->config.n_layers;
+    size_t n_ctxs = (size_t)n_copies + 1;
+    pith_ops_held *places = calloc(n_ctxs * most, sizeof *places);
+    const pith_ops_held **held = calloc(n_ctxs, sizeof *held);
+    pith_ops_ctx **ctxs = calloc(n_ctxs, sizeof *ctxs);
+    pith_status status = PITH_NO_MEMORY;
+    if (places != NULL && held != NULL && ctxs != NULL) {
+        size_t n_held = 0;
+        for (size_t i = 0; i < n_ctxs; i++) {
+            pith_encoder *enc = i == 0 ? from : copies[i - 1];
+            held[i] = places + i * most;
+            ctxs[i] = enc->ctx;
+            n_held = list_held(enc, places + i * most);
+        }
+        status = from->ops->replicate(ctxs, (uint32_t)n_ctxs, held, n_held, note, err);
+    } else {
+        (void)pith_fail(err, status, "no memory to copy weights to %u devices", n_copies);
+    }
+    free(places);
+    free(held);
+    free(ctxs);
+    return status;
+}
+
+pith_status pith_encoder_replicate(pith_encoder **copies, pith_encoder *encoder,
+                                   pith_ops_ctx *const *ctxs, uint32_t n_copies, pith_err *note,
+                                   pith_err *err) {
+    memset(copies, 0, n_copies * sizeof(*copies));
+    if (encoder->ops->replicate == NULL) {
+        return pith_fail(err, PITH_UNSUPPORTED, "%s has one device", encoder->ops->name);
+    }
+    pith_status status = PITH_OK;
+    for (uint32_t i = 0; status == PITH_OK && i < n_copies; i++) {
+        status = open_like(&copies[i], encoder, ctxs[i], err);
+    }
+    if (status == PITH_OK) {
+        status = copy_weights(encoder, copies, n_copies, note, err);
+    }
+    for (uint32_t i = 0; status != PITH_OK && i < n_copies; i++) {
+        pith_encoder_close(copies[i]);
+        copies[i] = NULL;
+    }
+    return status;
+}
+
 static pith_status check_batch(const pith_encoder *enc, const pith_batch *batch, pith_err *err) {
-    if (batch->n_tok > enc->opts.tokens_max) {
+    if (batch->n_tok > enc->at->tokens_max) {
         return pith_fail(err, PITH_INVALID,
                          "batch of %" PRIu32 " tokens: a step takes at most %" PRIu32, batch->n_tok,
-                         enc->opts.tokens_max);
+                         enc->at->tokens_max);
     }
     if (batch->cu_seqlens[0] != 0 || batch->cu_seqlens[batch->n_seq] != batch->n_tok) {
         return pith_fail(err, PITH_INVALID,
@@ -403,27 +552,27 @@ static void attention_block(pith_encoder *enc, uint32_t layer) {
     const layer_weights *w = &enc->layers[layer];
     bool global = enc->config.layer_global[layer];
     ops->linear_qkv_rope(enc->ctx, &(pith_op_qkv_rope){
-                                       .qkv = enc->wide,
-                                       .act = enc->act,
+                                       .qkv = enc->at->wide,
+                                       .act = enc->at->act,
                                        .weight = w->wqkv,
                                        .rope = global ? enc->rope_global : enc->rope_local,
                                    });
     ops->attn(enc->ctx, &(pith_op_attn){
-                            .out = enc->act,
-                            .qkv = enc->wide,
+                            .out = enc->at->act,
+                            .qkv = enc->at->wide,
                             .n_heads = enc->config.n_heads,
                             .head_dim = enc->head_dim,
                             .window = global ? PITH_OPS_WINDOW_GLOBAL : enc->config.local_window,
                         });
     ops->linear(enc->ctx,
-                &(pith_op_linear){.out = enc->wide, .act = enc->act, .weight = w->attn_wo});
+                &(pith_op_linear){.out = enc->at->wide, .act = enc->at->act, .weight = w->attn_wo});
 }
 
 static void add_norm(pith_encoder *enc, void *out, const float *weight, bool out_f32) {
     enc->ops->add_norm(enc->ctx, &(pith_op_add_norm){
-                                     .x = enc->x,
+                                     .x = enc->at->x,
                                      .out = out,
-                                     .delta = enc->wide,
+                                     .delta = enc->at->wide,
                                      .weight = weight,
                                      .dim = enc->config.hidden,
                                      .eps = (float)enc->config.norm_eps,
@@ -433,10 +582,10 @@ static void add_norm(pith_encoder *enc, void *out, const float *weight, bool out
 
 static void mlp_block(pith_encoder *enc, uint32_t layer) {
     const layer_weights *w = &enc->layers[layer];
-    float *delta = enc->wide;
-    void *glu = delta + (size_t)enc->opts.tokens_max * enc->config.hidden;
+    float *delta = enc->at->wide;
+    void *glu = delta + (size_t)enc->at->tokens_max * enc->config.hidden;
     enc->ops->linear_geglu(enc->ctx,
-                           &(pith_op_geglu){.out = glu, .act = enc->act, .weight = w->wi});
+                           &(pith_op_geglu){.out = glu, .act = enc->at->act, .weight = w->wi});
     enc->ops->linear(enc->ctx, &(pith_op_linear){.out = delta, .act = glu, .weight = w->mlp_wo});
 }
 
@@ -453,12 +602,12 @@ static pith_op_gate gate_of(pith_gate gate) {
 }
 
 static void heads(pith_encoder *enc) {
-    size_t rows = enc->opts.tokens_max;
+    size_t rows = enc->at->tokens_max;
     enc->ops->heads_gate(enc->ctx, &(pith_op_heads){
-                                       .z_tok = enc->scores,
-                                       .z_span = enc->scores + rows,
-                                       .score = enc->scores + 2 * rows,
-                                       .hidden = enc->wide,
+                                       .z_tok = enc->at->scores,
+                                       .z_span = enc->at->scores + rows,
+                                       .score = enc->at->scores + 2 * rows,
+                                       .hidden = enc->at->wide,
                                        .token_weight = enc->token_weight,
                                        .token_bias = enc->token_bias,
                                        .conv0 = enc->conv0,
@@ -472,28 +621,32 @@ static void heads(pith_encoder *enc) {
                                    });
 }
 
-static void run_layers(pith_encoder *enc, uint32_t n_tok) {
+static void run_layers(pith_encoder *enc, const pith_ops_batch *batch) {
     const pith_ops *ops = enc->ops;
+    uint32_t n_tok = batch->n_tok;
     uint32_t n_layers = enc->config.n_layers;
     ops->embed_norm(enc->ctx, &(pith_op_embed_norm){
-                                  .x = enc->x,
-                                  .out = enc->act,
+                                  .x = enc->at->x,
+                                  .out = enc->at->act,
                                   .table = enc->table,
                                   .weight = enc->embed_norm,
                                   .eps = (float)enc->config.norm_eps,
                               });
-    probe(enc, 0, enc->x, n_tok);
+    probe(enc, 0, enc->at->x, n_tok);
     for (uint32_t i = 0; i < n_layers; i++) {
         attention_block(enc, i);
-        add_norm(enc, enc->act, enc->layers[i].mlp_norm, false);
+        add_norm(enc, enc->at->act, enc->layers[i].mlp_norm, false);
         mlp_block(enc, i);
         bool last = i + 1 == n_layers;
         /* The final norm writes over the delta it reads, row by row. */
-        add_norm(enc, last ? enc->wide : enc->act,
+        add_norm(enc, last ? enc->at->wide : enc->at->act,
                  last ? enc->final_norm : enc->layers[i + 1].attn_norm, last);
-        probe(enc, i + 1, enc->x, n_tok);
+        probe(enc, i + 1, enc->at->x, n_tok);
+        if (!last && enc->between != NULL && enc->between(enc->between_user)) {
+            (void)ops->begin(enc->ctx, batch); /* takes this one up again */
+        }
     }
-    probe(enc, n_layers + 1, enc->wide, n_tok);
+    probe(enc, n_layers + 1, enc->at->wide, n_tok);
 }
 
 pith_status pith_encoder_begin(pith_encoder *enc, const pith_batch *batch,
@@ -506,22 +659,22 @@ pith_status pith_encoder_begin(pith_encoder *enc, const pith_batch *batch,
     if (status != PITH_OK) {
         return status;
     }
-    bool run = enc->ops->begin(enc->ctx, &(pith_ops_batch){
-                                             .ids = batch->ids,
-                                             .cu_seqlens = batch->cu_seqlens,
-                                             .n_seq = batch->n_seq,
-                                             .n_tok = batch->n_tok,
-                                             .recording = enc->opts.probe == NULL ? enc : NULL,
-                                         });
-    if (run) {
-        run_layers(enc, batch->n_tok);
+    const pith_ops_batch begun = {
+        .ids = batch->ids,
+        .cu_seqlens = batch->cu_seqlens,
+        .n_seq = batch->n_seq,
+        .n_tok = batch->n_tok,
+        .recording = enc->opts.probe == NULL ? enc : NULL,
+    };
+    if (enc->ops->begin(enc->ctx, &begun)) {
+        run_layers(enc, &begun);
         heads(enc);
         enc->ops->end(enc->ctx);
     }
     float *results[] = {out->z_tok, out->z_span, out->score};
     for (size_t i = 0; i < 3; i++) {
         if (results[i] != NULL) {
-            enc->ops->copy_out(enc->ctx, results[i], enc->scores + i * enc->opts.tokens_max,
+            enc->ops->copy_out(enc->ctx, results[i], enc->at->scores + i * enc->at->tokens_max,
                                batch->n_tok * sizeof(float));
         }
     }
@@ -542,6 +695,23 @@ pith_status pith_encoder_forward(pith_encoder *enc, const pith_batch *batch,
     uint64_t ticket;
     pith_status status = pith_encoder_begin(enc, batch, out, &ticket, err);
     return status == PITH_OK ? pith_encoder_wait(enc, ticket, err) : status;
+}
+
+void pith_encoder_set_between(pith_encoder *enc, pith_encoder_between_fn between, void *user) {
+    enc->between = enc->ops->steps_in_flight == 1 ? between : NULL;
+    enc->between_user = user;
+}
+
+pith_status pith_encoder_aside(pith_encoder *enc, const pith_batch *batch,
+                               const pith_encoder_out *out, pith_err *err) {
+    scratch *at = enc->at;
+    pith_encoder_between_fn between = enc->between;
+    enc->at = &enc->aside;
+    enc->between = NULL;
+    pith_status status = pith_encoder_forward(enc, batch, out, err);
+    enc->at = at;
+    enc->between = between;
+    return status;
 }
 
 uint64_t pith_encoder_n_parameters(const pith_encoder *enc) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW_TOKENS_MAX = 512 };
+enum { WINDOW_TOKENS_MAX = 512, ASIDE_PARTS = 6 };
 
 typedef struct sim_job {
     pith_job job; /* first: the scheduler knows no more */
@@ -24,6 +24,7 @@ typedef struct sim_job {
 typedef struct sim_step {
     pith_step *step;
     int64_t ends_ns;
+    int64_t held_up_ns; /* by steps in front of it */
 } sim_step;
 
 typedef struct sim {
@@ -179,6 +180,9 @@ static void check_step(sim *s, const pith_step *step) {
     if (step->n_seq == 0 || step->n_tok > s->opts->limits.step_tokens) {
         complain(s, "a step over the limit of tokens", s->n_steps);
     }
+    if (step->aside && step->n_tok > s->opts->aside_tokens) {
+        complain(s, "a step in front of another over its limit of tokens", s->n_steps);
+    }
     int64_t believed = pith_speed_ns(&s->opts->speed, step->n_tok);
     int64_t claim = s->opts->step_claim_ns > 0 ? s->opts->step_claim_ns : s->opts->limits.step_ns;
     if (step->n_seq > 1 && believed > claim * 5 / 4) {
@@ -187,15 +191,50 @@ static void check_step(sim *s, const pith_step *step) {
     s->result->step_max_ns = believed > s->result->step_max_ns ? believed : s->result->step_max_ns;
 }
 
-static void start_steps(sim *s) {
-    uint32_t d;
-    for (pith_step *step = pith_scheduler_cut(s->scheduler, &d, s->now); step != NULL;
-         step = pith_scheduler_cut(s->scheduler, &d, s->now)) {
-        check_step(s, step);
-        int64_t begin = s->device_free_ns[d] > s->now ? s->device_free_ns[d] : s->now;
-        step->begin_ns = begin;
-        step->end_ns = begin + true_time(s, step);
+/* Steps end up to a tenth late, and the speed is believed to within as much. */
+static void check_held_up(sim *s, const sim_step *inside) {
+    double own = (double)pith_speed_ns(&s->opts->speed, inside->step->n_tok);
+    double claim = s->opts->aside_claim > 0.0 ? s->opts->aside_claim : 1.0;
+    if (!((double)inside->held_up_ns <= claim * own * 1.25)) {
+        complain(s, "a step was held up for longer than it takes", s->n_steps);
+    }
+}
+
+/* A step put in front of another begins when a part of that one is done, and comes back first. */
+static void put_inside(sim *s, uint32_t d, pith_step *step) {
+    sim_step *inside = s->inside[d];
+    int64_t took = true_time(s, step);
+    step->begin_ns = s->device_free_ns[d] > s->now ? s->device_free_ns[d] : s->now;
+    if (step->aside) {
+        int64_t part = (inside[0].step->end_ns - inside[0].step->begin_ns) / ASIDE_PARTS;
+        int64_t left = inside[0].ends_ns - s->now;
+        step->begin_ns = s->now + (part < left ? part : left);
+        inside[1] = inside[0];
+        inside[1].ends_ns += took;
+        inside[1].held_up_ns += took;
+        check_held_up(s, &inside[1]);
+        s->result->n_aside++;
+        s->device_free_ns[d] += took;
+        step->end_ns = step->begin_ns + took;
+        inside[0] = (sim_step){.step = step, .ends_ns = step->end_ns};
+    } else {
+        step->end_ns = step->begin_ns + took;
         s->device_free_ns[d] = step->end_ns;
+        inside[s->n_inside[d]] = (sim_step){.step = step, .ends_ns = step->end_ns};
+    }
+    s->n_inside[d]++;
+}
+
+static void start_steps(sim *s) {
+    for (pith_step *step = pith_scheduler_cut(s->scheduler, s->now); step != NULL;
+         step = pith_scheduler_cut(s->scheduler, s->now)) {
+        uint32_t d = step->device;
+        check_step(s, step);
+        if (s->n_inside[d] == PITH_STEPS_IN_FLIGHT) {
+            complain(s, "more steps inside than a device holds", s->n_steps);
+            return;
+        }
+        put_inside(s, d, step);
         step->status = PITH_OK;
         if (s->opts->fault_step > 0 && s->n_steps + 1 >= s->opts->fault_step) {
             step->status = pith_fail(&step->err, PITH_UNAVAILABLE, "the device is lost");
@@ -203,13 +242,10 @@ static void start_steps(sim *s) {
             step->status = pith_fail(&step->err, PITH_INTERNAL, "the device made a mistake");
         }
         memset(step->score, 0, step->n_tok * sizeof *step->score);
-        if (s->n_inside[d] == PITH_STEPS_IN_FLIGHT) {
-            complain(s, "more steps inside than a device holds", s->n_steps);
-            return;
-        }
         s->n_steps++;
-        bool lost = s->n_steps == s->opts->lose_step;
-        s->inside[d][s->n_inside[d]++] = (sim_step){step, lost ? INT64_MAX : step->end_ns};
+        if (s->n_steps == s->opts->lose_step) {
+            s->inside[d][step->aside ? 0 : s->n_inside[d] - 1].ends_ns = INT64_MAX;
+        }
         trace(s, "step", d << 16 | step->n_seq, step->n_tok);
     }
 }
@@ -313,14 +349,16 @@ static void run(sim *s) {
 static bool set_up(sim *s) {
     const pith_sim_opts *o = s->opts;
     pith_speed speeds[PITH_MODELS_MAX];
+    bool told = o->calibrated.fixed_ns > 0 || o->calibrated.token_ns > 0.0;
     for (uint32_t i = 0; i < o->n_models; i++) {
-        speeds[i] = o->speed;
+        speeds[i] = told ? o->calibrated : o->speed;
     }
     pith_scheduler_opts opts = {.n_devices = o->n_devices,
                                 .n_models = o->n_models,
                                 .speeds = speeds,
                                 .window_tokens = WINDOW_TOKENS_MAX,
                                 .ahead_ns = o->ahead_ns,
+                                .aside_tokens = o->aside_tokens,
                                 .limits = o->limits};
     s->jobs = calloc(o->n_jobs, sizeof *s->jobs);
     if (s->jobs == NULL || pith_scheduler_open(&s->scheduler, &opts, NULL) != PITH_OK) {
@@ -355,6 +393,9 @@ void pith_sim_run(const pith_sim_opts *opts, pith_sim_result *result) {
         complain(&s, "no memory", 0);
     } else {
         run(&s);
+        pith_scheduler_view view;
+        pith_scheduler_look(s.scheduler, &view);
+        result->learned = view.speed;
         for (uint32_t i = 0; i < opts->n_jobs; i++) {
             if (result->n_broken == 0 && s.jobs[i].answers != 1) {
                 complain(&s, "not answered exactly once", i);

@@ -126,6 +126,53 @@ static void short_texts_pass_a_giant_at_every_step(void **state) {
     assert_true(beside.giant_ns <= giant.giant_ns + 400 * 11 * MS);
 }
 
+/* Windows of 512 tokens in 30 ms: no two are in a step, and a short text would wait for a whole
+ * one. */
+static pith_sim_opts with_steps_aside(uint64_t seed) {
+    pith_sim_opts opts = cpu_like(seed);
+    opts.speed.token_ns = 60000.0;
+    opts.even = true;
+    opts.fixed_tokens = 340;
+    opts.arrival_ns = 171 * MS; /* an eighth of the device */
+    opts.n_jobs = 400;
+    opts.aside_tokens = 512;
+    return opts;
+}
+
+static void a_short_text_goes_in_front_of_the_window_inside(void **state) {
+    pith_sim_opts opts = with_steps_aside(41);
+    pith_sim_result alone;
+    run(&opts, &alone);
+    assert_int_equal(alone.n_aside, 0);
+    opts.giant_tokens = 1000000;
+    pith_sim_result beside;
+    run(&opts, &beside);
+    assert_true(beside.n_aside > 300);
+    if (2 * beside.took_max_ns > 3 * alone.took_max_ns) {
+        fail_msg("%.1f ms beside a giant, %.1f ms alone", (double)beside.took_max_ns / 1e6,
+                 (double)alone.took_max_ns / 1e6);
+    }
+    opts.n_jobs = 1;
+    pith_sim_result giant;
+    run(&opts, &giant);
+    if (5 * beside.giant_ns > 6 * giant.giant_ns) {
+        fail_msg("the giant took %.1f s, %.1f s alone", (double)beside.giant_ns / 1e9,
+                 (double)giant.giant_ns / 1e9);
+    }
+}
+
+static void storms_with_steps_aside_break_no_promise(void **state) {
+    uint64_t n_aside = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        pith_sim_opts opts = stormy(cpu_like(seed));
+        opts.aside_tokens = 256;
+        pith_sim_result result;
+        run(&opts, &result);
+        n_aside += result.n_aside;
+    }
+    assert_true(n_aside > 100);
+}
+
 /* Twice as much comes as the device can do. */
 static void interactive_work_goes_first_in_an_overload_and_batch_work_still_moves(void **state) {
     pith_sim_opts opts = cpu_like(3);
@@ -186,6 +233,37 @@ static void age_does_not_undo_the_order_on_a_slow_device(void **state) {
     assert_true(result.took_max_ns < 4000 * MS);
 }
 
+static void tiny_steps_teach_what_a_step_costs_and_not_what_a_token_does(void **state) {
+    pith_sim_opts opts = cpu_like(31);
+    opts.calibrated = (pith_speed){.token_ns = opts.speed.token_ns}; /* as on a slow device */
+    opts.even = true;
+    opts.fixed_tokens = 3;
+    opts.arrival_ns = MS;
+    opts.n_jobs = 2000;
+    pith_sim_result result;
+    run(&opts, &result);
+    double token = result.learned.token_ns / opts.speed.token_ns;
+    double fixed = (double)result.learned.fixed_ns / (double)opts.speed.fixed_ns;
+    if (!(token > 0.95 && token < 1.05 && fixed > 0.8 && fixed < 1.2)) {
+        fail_msg("a token is taken for %.2f of what it is, a step for %.2f", token, fixed);
+    }
+}
+
+static void a_speed_calibrated_on_a_busy_machine_is_mended_within_fifteen_steps(void **state) {
+    pith_sim_opts opts = cpu_like(37);
+    opts.calibrated = (pith_speed){.token_ns = 20.0 * opts.speed.token_ns};
+    opts.even = true;
+    opts.fixed_tokens = 512;
+    opts.n_jobs = 15;
+    pith_sim_result result;
+    run(&opts, &result);
+    double believed = (double)pith_speed_ns(&result.learned, 512);
+    double ratio = believed / (double)pith_speed_ns(&opts.speed, 512);
+    if (!(ratio > 0.8 && ratio < 1.5)) {
+        fail_msg("512 tokens are taken for %.2f of what they are", ratio);
+    }
+}
+
 /* The checks themselves: each must notice what it is for. */
 static void a_scheduler_that_breaks_its_promises_is_caught(void **state) {
     pith_sim_result result;
@@ -205,6 +283,11 @@ static void a_scheduler_that_breaks_its_promises_is_caught(void **state) {
     starved.limits.age_ns = INT64_MAX / 4; /* no aging */
     pith_sim_run(&starved, &result);
     assert_non_null(strstr(result.broken, "beyond the bound"));
+    pith_sim_opts pushed = with_steps_aside(43);
+    pushed.giant_tokens = 100000;
+    pushed.aside_claim = 0.3;
+    pith_sim_run(&pushed, &result);
+    assert_non_null(strstr(result.broken, "held up"));
     pith_sim_opts wide = cpu_like(23);
     wide.step_claim_ns = wide.limits.step_ns;
     wide.limits.step_ns *= 2;
@@ -225,10 +308,14 @@ int main(int argc, char **argv) {
         cmocka_unit_test(one_seed_gives_one_trace),
         cmocka_unit_test(a_lost_device_answers_every_job_unavailable_once),
         cmocka_unit_test(short_texts_pass_a_giant_at_every_step),
+        cmocka_unit_test(a_short_text_goes_in_front_of_the_window_inside),
+        cmocka_unit_test(storms_with_steps_aside_break_no_promise),
         cmocka_unit_test(interactive_work_goes_first_in_an_overload_and_batch_work_still_moves),
         cmocka_unit_test(a_text_that_cannot_end_in_time_gives_what_was_scored),
         cmocka_unit_test(a_slow_device_still_takes_one_window_a_step),
         cmocka_unit_test(age_does_not_undo_the_order_on_a_slow_device),
+        cmocka_unit_test(tiny_steps_teach_what_a_step_costs_and_not_what_a_token_does),
+        cmocka_unit_test(a_speed_calibrated_on_a_busy_machine_is_mended_within_fifteen_steps),
         cmocka_unit_test(a_scheduler_that_breaks_its_promises_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

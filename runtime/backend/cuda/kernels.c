@@ -1,8 +1,10 @@
 #include "runtime/backend/cuda/kernels.h"
 
+#include "runtime/backend/cuda/cublaslt.h"
 #include "runtime/backend/cuda/tiles.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,22 +252,61 @@ static pith_status compare_kernels(pith_ops_ctx *ctx, bool *good, pith_err *err)
     return status == PITH_INTERNAL ? PITH_OK : status;
 }
 
+static void set_name(pith_ops_ctx *ctx) {
+    const char *kernels = ctx->fast           ? "sm90a"
+                          : ctx->fast_refused ? "sm80-safe-mismatch"
+                                              : "sm80-safe";
+    char library[32] = "";
+    if (ctx->lt != NULL) {
+        cuda_lt_name(ctx, library, sizeof library);
+    }
+    (void)snprintf(ctx->isa, sizeof ctx->isa, "%s%s%s", kernels, ctx->lt != NULL ? "-" : "",
+                   library);
+}
+
 pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wanted, pith_err *err) {
     bool safe = wanted != NULL && strcmp(wanted, "safe") == 0;
+    bool library = wanted != NULL && strcmp(wanted, "cublas") == 0;
     ctx->fast = false;
     ctx->fast_refused = false;
-    if (!safe && wanted != NULL && wanted[0] != '\0' && strcmp(wanted, "auto") != 0) {
+    if (!safe && !library && wanted != NULL && wanted[0] != '\0' && strcmp(wanted, "auto") != 0) {
         return pith_fail(err, PITH_INVALID,
-                         "gpu kernels \"%.32s\" are unknown: expected auto or "
-                         "safe",
+                         "gpu kernels \"%.32s\" are unknown: expected auto, safe or cublas",
                          wanted);
     }
-    if (safe || ctx->info.major != 9 || ctx->info.minor != 0) {
-        return PITH_OK; /* sm_90a code runs on 9.0 alone */
+    pith_status status = PITH_OK;
+    if (library) {
+        ctx->graphs = false;
+        status = cuda_lt_open(ctx, pith_cu_library_file(PITH_CU_CUBLASLT), err);
+    } else if (!safe && ctx->info.major == 9 &&
+               ctx->info.minor == 0) { /* sm_90a code's only home */
+        bool good;
+        status = compare_kernels(ctx, &good, err);
+        ctx->fast = good;
+        ctx->fast_refused = !good;
     }
-    bool good;
-    pith_status status = compare_kernels(ctx, &good, err);
-    ctx->fast = good;
-    ctx->fast_refused = !good;
+    if (status == PITH_OK) {
+        set_name(ctx);
+    }
+    return status;
+}
+
+void cuda_refuse_fast(pith_ops_ctx *ctx) {
+    ctx->fast = false;
+    ctx->fast_refused = true;
+    set_name(ctx);
+}
+
+pith_status cuda_choose_product(pith_ops_ctx *ctx, pith_packed *weight, pith_err *err) {
+    if (ctx->lt == NULL) {
+        return PITH_OK;
+    }
+    const cuda_lt_plan *plan;
+    pith_status status =
+        cuda_lt_plan_of(ctx, (uint32_t)weight->rows, (uint32_t)weight->cols, &plan, err);
+    if (status == PITH_OK) {
+        weight->plan = plan->candidate == LT_OWN ? NULL : plan;
+        set_name(ctx);
+    }
     return status;
 }

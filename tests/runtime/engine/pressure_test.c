@@ -13,36 +13,6 @@
 
 #define MS INT64_C(1000000)
 
-static char *model_dir;
-
-static int make_model(void **state) {
-    model_dir = tiny_model_make();
-    return model_dir == NULL ? -1 : 0;
-}
-
-static int remove_model(void **state) {
-    tiny_model_remove(model_dir);
-    return 0;
-}
-
-static pith_engine *faked(fake_runner *fake, pith_engine_opts opts) {
-    pith_runner runner;
-    fake_runner_init(fake, &runner);
-    opts.runner = &runner;
-    pith_engine *engine = engine_on(model_dir, opts);
-    assert_non_null(engine);
-    return engine;
-}
-
-static pith_status submit(pith_engine *engine, const char *text, kept_reply *kept,
-                          pith_submit_opts opts, pith_job **job, pith_refusal *refusal) {
-    pith_compress_request request = request_of(text, strlen(text));
-    opts.deadline_ns = opts.deadline_ns == 0 ? PITH_DEADLINE_NONE : opts.deadline_ns;
-    opts.reply = kept_reply_take;
-    opts.user = kept;
-    return pith_engine_submit(engine, &request, &opts, job, refusal, NULL);
-}
-
 static void wait_empty(pith_engine *engine, pith_engine_stats *stats) {
     do {
         (void)usleep(1000);
@@ -144,6 +114,33 @@ static void a_deadline_shorter_than_the_wait_is_refused_at_once(void **state) {
     for (int i = 0; i < 9; i++) {
         kept_reply_free(&kept[i]);
     }
+    free(text);
+}
+
+/* A millisecond passes at each look: a machine so busy that a letter takes some. */
+static int64_t busy_now(void *self) {
+    return atomic_fetch_add((atomic_int_fast64_t *)self, MS);
+}
+
+static void a_letter_on_a_busy_machine_says_little_of_how_long_a_text_takes(void **state) {
+    fake_runner fake;
+    atomic_int_fast64_t now = INT64_C(1000000000000);
+    pith_clock clock = {.now_ns = busy_now, .self = &now};
+    pith_engine *engine = faked(&fake, (pith_engine_opts){.step_tokens_max = 400, .clock = &clock});
+    kept_reply kept[2];
+    kept_reply_init(&kept[0]);
+    kept_reply_init(&kept[1]);
+    assert_int_equal(submit(engine, "x", &kept[0], (pith_submit_opts){0}, NULL, NULL), PITH_OK);
+    kept_reply_wait(&kept[0]);
+    assert_true(pith_engine_wait(engine, PITH_PRIORITY_NORMAL, 100000) < 5000 * MS);
+    char *text = words_of(7000, 5); /* some 35 KB */
+    pith_submit_opts opts = {.deadline_ns = atomic_load(&now) + 60000 * MS};
+    assert_int_equal(submit(engine, text, &kept[1], opts, NULL, NULL), PITH_OK);
+    kept_reply_wait(&kept[1]);
+    assert_int_equal(kept[1].status, PITH_OK);
+    pith_engine_close(engine);
+    kept_reply_free(&kept[0]);
+    kept_reply_free(&kept[1]);
     free(text);
 }
 
@@ -302,13 +299,56 @@ static void short_texts_go_past_giants_that_are_tokenized(void **state) {
     free(text);
 }
 
+static void a_short_text_goes_in_front_of_a_giants_window(void **state) {
+    enum { SHORT = 400 };
+    pith_engine *engine = engine_on(model_dir, (pith_engine_opts){.n_threads = 1});
+    assert_non_null(engine);
+    char *giant = words_of(60000, 8);
+    char *text = words_of(30, 9);
+    kept_reply alone[2];
+    kept_reply beside[2];
+    for (int i = 0; i < 2; i++) {
+        kept_reply_init(&alone[i]);
+        kept_reply_init(&beside[i]);
+        assert_int_equal(
+            submit(engine, i == 0 ? giant : text, &alone[i], (pith_submit_opts){0}, NULL, NULL),
+            PITH_OK);
+        kept_reply_wait(&alone[i]);
+    }
+    assert_int_equal(submit(engine, giant, &beside[0], (pith_submit_opts){0}, NULL, NULL), PITH_OK);
+    pith_engine_stats stats = {0};
+    for (int i = 0; i < SHORT && stats.steps_aside < 3; i++) {
+        assert_int_equal(submit(engine, text, &beside[1], (pith_submit_opts){0}, NULL, NULL),
+                         PITH_OK);
+        kept_reply_wait(&beside[1]);
+        assert_int_equal(beside[1].text_len, alone[1].text_len);
+        assert_memory_equal(beside[1].text, alone[1].text, alone[1].text_len);
+        kept_reply_free(&beside[1]);
+        kept_reply_init(&beside[1]);
+        pith_engine_read_stats(engine, &stats);
+    }
+    assert_true(stats.steps_aside >= 3);
+    kept_reply_wait(&beside[0]);
+    assert_int_equal(beside[0].text_len, alone[0].text_len);
+    assert_memory_equal(beside[0].text, alone[0].text, alone[0].text_len);
+    pith_engine_close(engine);
+    for (int i = 0; i < 2; i++) {
+        kept_reply_free(&alone[i]);
+        kept_reply_free(&beside[i]);
+    }
+    free(giant);
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_limit_refuses_by_its_name_and_one_text_always_fits),
         cmocka_unit_test(a_deadline_shorter_than_the_wait_is_refused_at_once),
+        cmocka_unit_test(a_letter_on_a_busy_machine_says_little_of_how_long_a_text_takes),
         cmocka_unit_test(a_deadline_amid_a_text_gives_the_part_that_was_scored),
         cmocka_unit_test(a_hundred_thousand_cancelled_jobs_leave_nothing_behind),
         cmocka_unit_test(a_cancelled_giant_stops_while_it_is_tokenized),
+        cmocka_unit_test(a_short_text_goes_in_front_of_a_giants_window),
         cmocka_unit_test(short_texts_go_past_giants_that_are_tokenized),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);

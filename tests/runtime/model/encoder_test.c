@@ -2,7 +2,7 @@
  * sequences, bad batches are refused. */
 #include "tests/runtime/model/model_cases.h"
 
-enum { TOKENS_MAX = 1400, SEQS_MAX = 24, LONG_SEQUENCE = 513 };
+enum { TOKENS_MAX = 1400, ASIDE_TOKENS = 400, SEQS_MAX = 24, LONG_SEQUENCE = 513 };
 
 static random_directory tiny;
 
@@ -139,6 +139,70 @@ static void alone_equals_packed_bit_for_bit(void **state) {
 }
 
 /* The bit comparison itself must be able to fail: one flipped bit of one score. */
+/* What is computed between the layers of a step. */
+typedef struct interruption {
+    pith_encoder *encoder;
+    const scores *alone; /* [TEXT_COUNT] */
+    uint64_t rng;
+    uint32_t n_calls, n_steps;
+    bool spoil; /* takes the interrupted step's memory, to see the check fail */
+} interruption;
+
+static bool interrupt(void *user) {
+    static scores packed;
+    static mix m;
+    interruption *i = user;
+    if (i->n_calls++ % 2 == 1) {
+        return false;
+    }
+    do {
+        mix_random(&m, &i->rng);
+    } while (m.batch.n_tok > ASIDE_TOKENS || m.batch.n_tok == 0);
+    pith_encoder_out out = {.z_tok = packed.z_tok, .z_span = packed.z_span, .score = packed.score};
+    if (i->spoil) {
+        pith_encoder_set_between(i->encoder, NULL, NULL);
+        MUST(pith_encoder_forward(i->encoder, &m.batch, &out, err));
+        return true;
+    }
+    MUST(pith_encoder_aside(i->encoder, &m.batch, &out, err));
+    check_bits(&m, &packed, i->alone);
+    i->n_steps++;
+    return true;
+}
+
+static void a_step_between_the_layers_of_another_changes_no_bit(void **state) {
+    static scores alone[TEXT_COUNT];
+    static scores packed;
+    static mix m;
+    opened o;
+    open_model(&o, tiny.path,
+               &(open_how){.n_threads = 2, .tokens_max = TOKENS_MAX, .aside_tokens = ASIDE_TOKENS});
+    run_alone(o.encoder, alone);
+    interruption between = {.encoder = o.encoder, .alone = alone, .rng = 5};
+    uint64_t rng = 6;
+    for (int i = 0; i < 12; i++) {
+        mix_random(&m, &rng);
+        pith_encoder_set_between(o.encoder, interrupt, &between);
+        forward(o.encoder, &m.batch, &packed);
+        check_bits(&m, &packed, alone);
+    }
+    assert_true(between.n_steps >= 6);
+    m.batch.n_tok = ASIDE_TOKENS + 1;
+    pith_err err;
+    assert_int_equal(pith_encoder_aside(o.encoder, &m.batch, &(pith_encoder_out){0}, &err),
+                     PITH_INVALID);
+    /* Memory of its own is what it takes. */
+    between.spoil = true;
+    between.n_calls = 0;
+    mix_begin(&m);
+    mix_add(&m, TEXT_COUNT - 1);
+    pith_encoder_set_between(o.encoder, interrupt, &between);
+    forward(o.encoder, &m.batch, &packed);
+    assert_memory_not_equal(packed.score, alone[TEXT_COUNT - 1].score,
+                            m.batch.n_tok * sizeof(float));
+    close_model(&o);
+}
+
 static void one_flipped_bit_is_noticed(void **state) {
     float a[2] = {0.5f, 0.25f};
     float b[2] = {0.5f, nextafterf(0.25f, 1.0f)};
@@ -341,6 +405,7 @@ static void parameters_are_counted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alone_equals_packed_bit_for_bit),
+        cmocka_unit_test(a_step_between_the_layers_of_another_changes_no_bit),
         cmocka_unit_test(one_flipped_bit_is_noticed),
         cmocka_unit_test(ref_and_cpu_agree_over_random_mixes),
         cmocka_unit_test(bf16_stays_near_f32),

@@ -118,9 +118,9 @@ static void the_model_runner_takes_a_step_while_another_is_under_way(void **stat
                                .cu_seqlens = two[i].offsets,
                                .score = two[i].score};
     }
-    pith_model model = {.encoder = o.encoder};
+    pith_model model = {.encoders = {o.encoder}, .n_devices = 1};
     pith_model *models[] = {&model};
-    MUST(pith_model_runner_open(&runner, models, 1, &pith_clock_system, err));
+    MUST(pith_model_runner_open(&runner, models, 1, 1, &pith_clock_system, err));
     uint32_t polled = 0;
     for (uint32_t i = 0; i < STEPS; i++) {
         assert_int_equal(runner.submit(runner.self, &steps[i]), PITH_OK);
@@ -381,7 +381,7 @@ static void names_and_types_that_a_gpu_does_not_know_are_refused(void **state) {
     refused(&(pith_device_opts){.device = "cuda:0", .dtype = "f32"}, PITH_UNSUPPORTED,
             "f16 or bf16");
     refused(&(pith_device_opts){.device = "cuda:0", .gpu_kernels = "quick"}, PITH_INVALID,
-            "expected auto or safe");
+            "expected auto, safe or cublas");
     check_nothing_left();
 }
 
