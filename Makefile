@@ -2,7 +2,7 @@
 JOBS ?= 2
 export PATH := $(CURDIR)/build/tools/bin:$(PATH)
 
-.PHONY: demo build test test-long serve docs bench bench-serve fuzz lint format clean bootstrap model model-floor model-eval nvcc
+.PHONY: demo build test test-long serve docs bench bench-serve fuzz soak lint format clean bootstrap model model-floor model-eval nvcc
 
 bootstrap:
 	@deploy/bootstrap.sh
@@ -26,6 +26,10 @@ test-long: bootstrap
 
 nvcc:
 	@python3 tests/nvcc/gate.py
+
+# A server under mixed load for MINUTES: what it holds afterwards is what it held before
+soak: build
+	@/usr/bin/python3 tests/soak/soak.py --minutes $(or $(MINUTES),30) | tee build/soak.md
 
 lint:
 	@tests/lint/run.sh

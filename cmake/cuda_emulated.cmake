@@ -17,12 +17,31 @@ list(FILTER emulated_backend EXCLUDE REGEX "cuda/runtime.c$")
 # Objects, not an archive: their pith_cuda_open is taken, not the one that stands in for it.
 add_library(pith_backend_emulated OBJECT ${emulated_backend})
 
+# Libraries that stand in for those that the backend opens at run time. They run on the streams of
+# the program that opens them, so that exports its symbols.
+set(emulated_defines)
+set(emulated_fakes)
+file(GLOB emulated_libraries CONFIGURE_DEPENDS
+     ${CMAKE_SOURCE_DIR}/tests/runtime/backend/cuda/fake_*.c)
+foreach(source ${emulated_libraries})
+    get_filename_component(name ${source} NAME_WE)
+    add_library(${name} MODULE ${source})
+    set_target_properties(${name} PROPERTIES COMPILE_OPTIONS "-O2;-Wall;-Wextra;-Werror"
+                          LINK_OPTIONS "")
+    string(TOUPPER "PITH_${name}" define)
+    list(APPEND emulated_fakes ${name})
+    list(APPEND emulated_defines "${define}=\"$<TARGET_FILE:${name}>\"")
+endforeach()
+
 # emulated_test(NAME SOURCE LINKS...)
 function(emulated_test name source)
-    add_executable(${name} ${source} $<TARGET_OBJECTS:pith_backend_emulated>
+    file(STRINGS ${source} extras REGEX "^/\\* with: .* \\*/$") # as in cmake/tests.cmake
+    list(TRANSFORM extras REPLACE "^/\\* with: (.*) \\*/$" "${CMAKE_SOURCE_DIR}/\\1")
+    add_executable(${name} ${source} ${extras} $<TARGET_OBJECTS:pith_backend_emulated>
                    $<TARGET_OBJECTS:pith_emu> $<TARGET_OBJECTS:pith_emulated_kernels>)
-    set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
-    target_compile_definitions(${name} PRIVATE PITH_EMULATED)
+    set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX ENABLE_EXPORTS ON)
+    target_compile_definitions(${name} PRIVATE PITH_EMULATED ${emulated_defines})
+    add_dependencies(${name} ${emulated_fakes})
     target_compile_options(${name} PRIVATE -Wno-unused-parameter)
     target_link_libraries(${name} PRIVATE ${ARGN} PkgConfig::CMOCKA ${CMAKE_DL_LIBS} m)
     if(TARGET pith_test_support)

@@ -59,16 +59,16 @@ go_tool() {
     GOBIN=$tools/bin GOFLAGS=-mod=mod go install "$2"
 }
 
-# Out of its package, which would also install and start a service.
-promtool() {
-    command -v promtool >/dev/null && return
-    [ -x "$tools/bin/promtool" ] && return
-    local folder
+# out_of_package PACKAGE PATH: the program alone; the package would also install and start a service.
+out_of_package() {
+    local name=${2##*/} folder
+    command -v "$name" >/dev/null && return
+    { [ -x "/$2" ] || [ -x "$tools/bin/$name" ]; } && return
     folder=$(mktemp -d)
-    if (cd "$folder" && apt-get download -qq prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .); then
-        install -D "$folder/usr/bin/promtool" "$tools/bin/promtool"
+    if (cd "$folder" && apt-get download -qq "$1" >/dev/null 2>&1 && dpkg -x "$1"_*.deb .); then
+        install -D "$folder/$2" "$tools/bin/$name"
     else
-        echo "bootstrap: no package prometheus: tests with promtool will be skipped"
+        echo "bootstrap: no package $1: tests with $name will be skipped"
     fi
     rm -rf "$folder"
 }
@@ -115,7 +115,8 @@ what=${1:-}
 install_packages "${build_packages[@]}"
 if [ "$what" != --build ]; then
     install_packages "${test_packages[@]}"
-    promtool
+    out_of_package prometheus usr/bin/promtool
+    out_of_package nginx usr/sbin/nginx
     go_tool ghz github.com/bojand/ghz/cmd/ghz@v0.93.0
     go_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
 fi

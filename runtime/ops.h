@@ -57,6 +57,13 @@ typedef struct pith_ops_batch {
     const void *recording;
 } pith_ops_batch;
 
+/* A place that holds something of a context: memory of `bytes` (packed is NULL), or a weight. */
+typedef struct pith_ops_held {
+    void **mem;
+    size_t bytes;
+    pith_packed **packed;
+} pith_ops_held;
+
 /* Bounds of every later step, so that scratch is allocated once. */
 typedef struct pith_ops_reserve {
     uint32_t tokens_max;
@@ -176,6 +183,14 @@ typedef struct pith_ops {
     pith_status (*pack_weight)(pith_ops_ctx *ctx, const pith_matrix *weight,
                                const pith_pack_opts *opts, pith_packed **packed, pith_err *err);
     void (*packed_free)(pith_ops_ctx *ctx, pith_packed *packed);
+
+    /* Several devices; NULL where a backend has one. held[d] [n_held] are places of ctxs[d], in one
+     * order. What those of ctxs[0] hold is brought to the others, into memory that is made for it
+     * and belongs to their context. On failure what was made stays in its places. `note` says in
+     * one line how it went. PITH_UNSUPPORTED: the devices would compute differently. */
+    pith_status (*replicate)(pith_ops_ctx *const *ctxs, uint32_t n_ctxs,
+                             const pith_ops_held *const *held, size_t n_held, pith_err *note,
+                             pith_err *err);
 
     /* Values that did not fit f16 and were saturated, weights and activations, until now. */
     uint64_t (*saturated)(const pith_ops_ctx *ctx);

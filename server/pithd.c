@@ -89,7 +89,6 @@ static pith_status profile_of(const char *name, pith_profile *profile, pith_err 
 static pith_status open_http(doors *d, const pith_options *options, pith_err *err) {
     pith_http_opts opts = {
         .listen = options->http,
-        .engine = d->engine,
         .observe = d->observe,
         .keys = d->keys,
         .certificates = d->http_certificates,
@@ -106,7 +105,8 @@ static pith_status open_http(doors *d, const pith_options *options, pith_err *er
     return status;
 }
 
-/* The port is bound and health answers NOT_SERVING before the model is loaded, which takes long. */
+/* Everything that answers. The ports are bound, and say that nothing is served yet, before the
+ * model is loaded, which takes long. */
 static pith_status open_front(doors *d, const pith_options *options, pith_err *err) {
     pith_status status = PITH_OK;
     if (options->keys != NULL) {
@@ -123,9 +123,13 @@ static pith_status open_front(doors *d, const pith_options *options, pith_err *e
             status = pith_certificates_open(&d->http_certificates, &files, "http/1.1", err);
         }
     }
+    if (status == PITH_OK) {
+        status = pith_observe_open(&d->observe, options->otlp, err);
+    }
     pith_grpc_opts opts = {
         .listen = options->listen,
         .health_listen = options->health,
+        .observe = d->observe,
         .certificates = d->certificates,
         .keys = d->keys,
         .text_bytes_max = options->max_text_bytes,
@@ -135,22 +139,32 @@ static pith_status open_front(doors *d, const pith_options *options, pith_err *e
     if (status == PITH_OK) {
         status = pith_grpc_server_open(&d->grpc, &opts, err);
     }
-    return status == PITH_OK ? pith_grpc_server_start(d->grpc, err) : status;
+    if (status == PITH_OK) {
+        status = pith_grpc_server_start(d->grpc, err);
+    }
+    return status == PITH_OK ? open_http(d, options, err) : status;
+}
+
+/* "VERB GRPC[, http on HTTP][, health on HEALTH]". */
+static void announce(const doors *d, const char *verb) {
+    const char *health = pith_grpc_server_health_address(d->grpc);
+    pith_log(PITH_LOG_INFO, "%s %s%s%s%s%s", verb, pith_grpc_server_address(d->grpc),
+             d->http == NULL ? "" : ", http on ", d->http == NULL ? "" : pith_http_address(d->http),
+             health == NULL ? "" : ", health on ", health == NULL ? "" : health);
 }
 
 static pith_status open_doors(doors *d, const pith_options *options, pith_err *err) {
     pith_status status = open_front(d, options, err);
     if (status == PITH_OK) {
+        announce(d, "loading; not yet serving on");
         status = pith_engine_open_with(&d->engine, options, err);
     }
     if (status == PITH_OK) {
-        status = pith_observe_open(&d->observe, d->engine, options->otlp, err);
-    }
-    if (status == PITH_OK) {
-        status = open_http(d, options, err);
-    }
-    if (status == PITH_OK) {
-        pith_grpc_server_set_ready(d->grpc, d->engine, d->observe);
+        pith_observe_set_engine(d->observe, d->engine);
+        pith_grpc_server_set_ready(d->grpc, d->engine);
+        if (d->http != NULL) {
+            pith_http_set_ready(d->http, d->engine);
+        }
     }
     return status;
 }
@@ -167,6 +181,7 @@ static void close_doors(doors *d) {
 
 static size_t drain_doors(const doors *d, uint32_t grace_ms) {
     int64_t began = pith_clock_now(&pith_clock_system);
+    pith_observe_set_draining(d->observe);
     if (d->http != NULL) {
         pith_http_lame_duck(d->http);
     }
@@ -176,13 +191,6 @@ static size_t drain_doors(const doors *d, uint32_t grace_ms) {
         cut += pith_http_drain(d->http, used_ms < grace_ms ? grace_ms - (uint32_t)used_ms : 0);
     }
     return cut;
-}
-
-static void announce(const doors *d) {
-    const char *health = pith_grpc_server_health_address(d->grpc);
-    pith_log(PITH_LOG_INFO, "listening on %s%s%s%s%s", pith_grpc_server_address(d->grpc),
-             d->http == NULL ? "" : ", http on ", d->http == NULL ? "" : pith_http_address(d->http),
-             health == NULL ? "" : ", health on ", health == NULL ? "" : health);
 }
 
 static void report(const char *what, pith_status status, const pith_err *err) {
@@ -232,7 +240,7 @@ static int serve(const pith_options *options, sigset_t *signals) {
         close_doors(&d);
         return refuse(&err);
     }
-    announce(&d);
+    announce(&d, "listening on");
     int number = wait_for_end(&d, options, signals);
     (void)sigdelset(signals, SIGHUP); /* of those that hurry the drain */
     pith_log(number == 0 ? PITH_LOG_ERROR : PITH_LOG_INFO, "%s: draining for up to %u ms",
@@ -240,13 +248,15 @@ static int serve(const pith_options *options, sigset_t *signals) {
     impatience watch = {.signals = signals, .doors = &d};
     pthread_t watcher;
     bool watched = pthread_create(&watcher, NULL, watch_second_signal, &watch) == 0;
+    int64_t began = pith_clock_now(&pith_clock_system);
     size_t cut = drain_doors(&d, options->drain_ms);
     if (watched) {
         (void)pthread_cancel(watcher);
         (void)pthread_join(watcher, NULL);
     }
     close_doors(&d);
-    pith_log(cut > 0 ? PITH_LOG_WARN : PITH_LOG_INFO, "drained, %zu calls cut", cut);
+    pith_log(cut > 0 ? PITH_LOG_WARN : PITH_LOG_INFO, "drained in %.3f s, %zu calls cut",
+             (double)(pith_clock_now(&pith_clock_system) - began) * 1e-9, cut);
     return number == 0 ? EXIT_LOST : EXIT_DRAINED;
 }
 

@@ -244,6 +244,11 @@ void sweep_one(const Product &product, uint32_t rows, pk_linear_cuda_task task, 
             task.tile = CHOICES[c].tile;
             task.multicast = CHOICES[c].multicast;
             task.ctas = uint32_t(n_sm) * CHOICES[c].ctas_per_sm;
+            if (task.multicast) { /* a pair that waits would come last */
+                int pairs = 0;
+                MUST(pk_linear_cuda_pairs(task.dtype, &pairs));
+                task.ctas = std::min(task.ctas, uint32_t(pairs) * 2);
+            }
             if (round == 0) {
                 MUST(cudaMemset(task.out, 0xff, rows * product.out_bytes));
                 codes[c] = product.run(&task);

@@ -1,7 +1,7 @@
 /* The shipped forward pass on a GPU over random weights, one line of JSON for each run.
  *
  *   gpu_encoder MODEL KERNELS DTYPE LENGTH TOKENS STEPS
- *     MODEL base|mini, KERNELS auto|safe, DTYPE f16|bf16
+ *     MODEL base|mini, KERNELS auto|safe|cublas, DTYPE f16|bf16
  *     LENGTH tokens of each text, or "mixed": seeded uniform 32 .. 2048
  *     TOKENS most tokens of a step, STEPS timed steps
  *

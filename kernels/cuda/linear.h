@@ -63,16 +63,48 @@ typedef struct pk_linear_cuda_task {
     pk_linear_cuda_tile tile;
     uint32_t ctas;  /* the grid's size at most, not 0; each takes tiles in turn */
     bool multicast; /* 128 x 192 only: pairs of CTAs share each weight tile. ctas is then at most
-                       what is resident at once in pairs (cudaOccupancyMaxActiveClusters): a pair
+                       what is resident at once in pairs (pk_linear_cuda_pairs): a pair
                        that has to wait takes its share of the tiles after all others */
     bool dependent; /* programmatic dependent launch */
     void *stream;
 } pk_linear_cuda_task;
 
+/* *pairs: how many pairs of CTAs of a multicast product are resident at once, of any of the three
+ * forms. 0, or a cudaError_t. */
+int pk_linear_cuda_pairs(pk_dtype dtype, int *pairs);
+
 /* 0, PK_LINEAR_CUDA_INVALID, or the cudaError_t of the launch; rows_max == 0 launches nothing. */
 int pk_linear_cuda(const pk_linear_cuda_task *task);
 int pk_geglu_cuda(const pk_linear_cuda_task *task);
 int pk_qkv_rope_cuda(const pk_linear_cuda_task *task);
+
+typedef enum pk_linear_cuda_form {
+    PK_LINEAR_CUDA_FORM_PLAIN,
+    PK_LINEAR_CUDA_FORM_GEGLU,
+    PK_LINEAR_CUDA_FORM_QKV
+} pk_linear_cuda_form;
+
+/* What is left of a product that a library multiplied: sums in the order of the weight's packed
+ * rows become one of the three outputs above, with their bits for the same sums. Fields as above;
+ * `sums` is aligned to 16 bytes and may come from the grid before. Bytes: 4 read, then 4 (plain), 1
+ * (geglu) or 2 (qkv) written for each of rows * n. Not yet measured on a GPU. */
+typedef struct pk_finish_cuda_task {
+    void *out;
+    const float *sums; /* [rows_max, n] f32, act times the packed weight's rows */
+    const float *rope;
+    const uint32_t *positions;
+    const uint32_t *rows;
+    uint32_t *saturated;
+    uint32_t rows_max;
+    uint32_t n;
+    pk_linear_cuda_form form;
+    pk_dtype dtype;
+    uint32_t ctas;
+    bool dependent;
+    void *stream;
+} pk_finish_cuda_task;
+
+int pk_finish_cuda(const pk_finish_cuda_task *task);
 
 #ifdef __cplusplus
 }

@@ -261,7 +261,9 @@ class Goals:
             return
         e = self.encoder
         value = f"{e['ratio']:.2f}x, {e['percent_of_peak']:.0f} % of the {e['dtype']} peak"
-        value += f" ({e['isa']}, {e['threads']} threads; in processor time {e['cpu']['ratio']:.2f}x, "
+        value += (
+            f" ({e['isa']}, {e['threads']} threads; in processor time {e['cpu']['ratio']:.2f}x, "
+        )
         value += f"{e['cpu']['percent_of_peak']:.0f} %)"
         if e["dtype"] != "bf16":
             yield [what, goal, stretch, value + ": this machine has no bf16 products", MISSING]
@@ -382,8 +384,7 @@ def values(args):
         "over_seeds": over_seeds(weights),
         "self_labelling": self_labelling(before, after),
         "critical_weight": training.get("critical_weight", "?"),
-        "kept_target": percent(thresholds.KEPT_TOKENS),
-        "free_least": percent(thresholds.FREE_WORDS),
+        "free_target": percent(thresholds.FREE_TOKENS),
         "critical_least": percent(thresholds.CRITICAL_SURVIVAL),
         "validation_least": thresholds.DOCUMENTS_MIN,
         "learning_rate": LEARNING_RATE,

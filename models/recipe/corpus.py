@@ -28,6 +28,7 @@ WINDOW_CHARS_MAX = 8200
 WINDOW_WORDS_MIN = 40
 LINE_CHARS_MAX = 600
 SOURCE_CHARS_MAX = 400_000
+TRAIN_WINDOWS = 3  # of a training source, for each one that sources.py grants
 SEED = 7
 
 ANSI_ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -86,9 +87,10 @@ def documents_of(source, scrub):
     except (OSError, ValueError):
         return []
     text = scrub(clean(text[:SOURCE_CHARS_MAX]))
+    count = source.windows_max * (TRAIN_WINDOWS if source.split == "train" else 1)
     return [
         {"kind": source.kind, "source": scrub(source.name), "text": w}
-        for w in windows(text, rng, source.windows_max)
+        for w in windows(text, rng, count)
     ]
 
 

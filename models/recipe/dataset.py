@@ -8,12 +8,14 @@ import collections
 import hashlib
 import itertools
 import json
+import os
 import pickle
 import unicodedata
 
 import numpy as np
 
 import floor
+import generators
 import labels
 import tokenizer as bpe
 import windows
@@ -22,7 +24,17 @@ VALIDATION_PERCENT = 5  # of the training sources, for thresholds; never trained
 # Occurrence flags per token: the token, the pair, the triple occurred earlier in the document.
 REPEAT_ORDERS = 3
 # Training text of one domain, at most: prose and code are plentiful, traces and sessions are not.
-DOMAIN_CHARS_MAX = 1_800_000
+DOMAIN_CHARS_MAX = 2_600_000
+GENERATED_SEED = 42
+# Names of generators.py that differ from the engine's domains.
+DOMAIN_OF_ROW = {
+    "bash_output": "shell",
+    "file_read": "code",
+    "search_result": "search",
+    "json_tool_result": "json",
+    "code_diff": "diff",
+    "log_stream": "log",
+}
 
 
 def is_validation(document):
@@ -87,6 +99,18 @@ def capped(documents):
     return [document for document, end in zip(documents, ends) if end <= DOMAIN_CHARS_MAX]
 
 
+def generated(share, count):
+    """(domain, document) pairs of generators.py, so many that they are `share` of all."""
+    rows = generators.rows(round(count * share / (1 - share)), GENERATED_SEED)
+    return [
+        (
+            DOMAIN_OF_ROW.get(row["domain"], row["domain"]),
+            {"kind": "generated", "text": row["text"]},
+        )
+        for row in rows
+    ]
+
+
 def by_turns(documents):
     """The documents, kinds taking turns, so that the first few hold every kind."""
     kinds = collections.defaultdict(list)
@@ -100,7 +124,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--tokenizer", required=True, help="tokenizer.json to write")
+    parser.add_argument("--tokenizer", required=True, help="tokenizer.json; written if missing")
+    parser.add_argument("--generated", type=float, default=0.0, help="share of training documents")
     parser.add_argument("--eval-per-domain", type=int, default=24)
     args = parser.parse_args()
     with open(args.corpus) as file:
@@ -112,9 +137,11 @@ def main():
     for domain, documents in corpus["eval"].items():
         split["eval"] += [(domain, d) for d in by_turns(documents)[: args.eval_per_domain]]
     texts = [d["text"] for _, d in split["train"]]
-    tokenizer = bpe.train(texts)
-    tokenizer.save(args.tokenizer)
+    if not os.path.exists(args.tokenizer):
+        bpe.train(texts).save(args.tokenizer)
+    tokenizer = bpe.load(args.tokenizer)
     table = labels.NGram(texts)
+    split["train"] += generated(args.generated, len(texts))
     data = {
         name: items_of(pairs, table, tokenizer, name == "train") for name, pairs in split.items()
     }

@@ -1,8 +1,8 @@
 """The engine in process: what `pith compress` replies, called from Python. Plain Python.
 
-    with engine.Engine("models/pith-mini") as e:
-        reply = e.compress(text)             # default settings
-        reply.kept_tokens, reply.units[0].score
+with engine.Engine("models/pith-mini") as e:
+    reply = e.compress(text)             # default settings
+    reply.kept_tokens, reply.units[0].score
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import dataclasses
 
 import floor
 
-DEFAULT, THRESHOLD, TARGET_RATIO, MAX_TOKENS = range(4)  # pith_budget
+DEFAULT, THRESHOLD, TARGET_RATIO = range(3)  # pith_budget
 PASS_NOTHING_KEPT = 4  # pith_passthrough
 NO_PATTERNS = '{"only": []}'  # the model alone decides
 DEVICE_BYTES = 64
@@ -112,15 +112,15 @@ class Engine:
     """dtype "f32" gives the figures of a machine without bf16 products; patterns as --patterns."""
 
     def __init__(self, model_dir, dtype="f32", patterns=None, threads=1):
-        self.library, self.handle = floor.library(), ctypes.c_void_p()
-        self.library.pith_recipe_engine_close.argtypes = [ctypes.c_void_p]
-        self.library.pith_recipe_engine_compress.argtypes = [ctypes.c_void_p] + [ctypes.c_void_p] * 3
+        self.lib, self.handle = floor.library(), ctypes.c_void_p()
+        self.lib.pith_recipe_engine_close.argtypes = [ctypes.c_void_p]
+        self.lib.pith_recipe_engine_compress.argtypes = [ctypes.c_void_p] + [ctypes.c_void_p] * 3
         options = _Options(
             str(model_dir).encode(), dtype.encode(), patterns and patterns.encode(), threads
         )
         device, error = ctypes.create_string_buffer(DEVICE_BYTES), floor.Error()
         floor.check(
-            self.library.pith_recipe_engine_open(
+            self.lib.pith_recipe_engine_open(
                 ctypes.byref(self.handle),
                 ctypes.byref(options),
                 device,
@@ -138,14 +138,14 @@ class Engine:
         self.close()
 
     def close(self):
-        self.library.pith_recipe_engine_close(self.handle)
+        self.lib.pith_recipe_engine_close(self.handle)
         self.handle = None
 
     def compress(self, text, domain="auto", budget=DEFAULT, value=0.0, fold=False, explain=False):
         data, reply, error = text.encode(), _Reply(), floor.Error()
         ask = _Ask(data, len(data), domain.encode(), value, budget, fold, explain)
         floor.check(
-            self.library.pith_recipe_engine_compress(
+            self.lib.pith_recipe_engine_compress(
                 self.handle, ctypes.byref(ask), ctypes.byref(reply), ctypes.byref(error)
             ),
             error,
@@ -160,5 +160,5 @@ class Engine:
             ranges=[(r.start, r.end) for r in reply.ranges[: reply.n_ranges]],
             **{name: getattr(reply, name) for name in COUNTS},
         )
-        self.library.pith_recipe_reply_free(ctypes.byref(reply))
+        self.lib.pith_recipe_reply_free(ctypes.byref(reply))
         return result

@@ -26,7 +26,8 @@ def token_head_scores(model_dir, documents):
     result = []
     for doc in documents:
         logits = export.token_outputs(model, doc.source)[0]
-        result.append(export.word_logits(logits, doc.source["word"], len(doc.spans)))
+        folded = export.word_logits(logits, doc.source["word"], len(doc.spans))
+        result.append(text.priced(folded, doc.tokens))
     return result
 
 
@@ -82,7 +83,9 @@ def evaluate(data, model_dir, with_torch):
         "adversarial": settings.at_default_settings(model_dir, adversarial.texts()),
         "folding": folding.figures(model_dir),
         "floor_words": {
-            domain: float(np.mean(np.concatenate([d.forced for d in documents if d.domain == domain])))
+            domain: float(
+                np.mean(np.concatenate([d.forced for d in documents if d.domain == domain]))
+            )
             for domain in sorted({d.domain for d in documents})
         },
         **{key: data[key] for key in ("kinds", "skipped") if key in data},

@@ -2,22 +2,28 @@
 
     python3 export.py --dataset dataset.pickle --checkpoint checkpoint.pt --out models/pith-mini
 
-tokenizer.json is written into the same folder by dataset.py, before training.
+tokenizer.json is written into the same folder by dataset.py, before training. The engine opens the
+files before they take the place of what is there: a shape that it does not know is refused with the
+line of its manifest, and nothing changes.
 """
 
 import argparse
 import json
 import os
 import pickle
+import shutil
+import sys
+import tempfile
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
+import engine
 import tokenizer as bpe
 import windows
 from model import Config, PithMini
-from eval import thresholds
+from eval import text, thresholds
 
 MODEL_BYTES_MAX = 12_000_000
 
@@ -119,6 +125,7 @@ def config_json(model, points):
             "word_mode": "raw",
             "gate": "asymmetric",
             "gamma": round(model.gamma.item(), 6),
+            "length_exponent": text.LENGTH_EXPONENT,
             "span_channels": sizes.span_channels,
             "window_tokens": windows.TOKENS_MAX,
             "halo_tokens": windows.HALO_TOKENS,
@@ -154,11 +161,19 @@ def save_json(path, value):
         file.write("\n")
 
 
-def write(path, save):
-    """Replace a file in one step: a server may be reading the old one."""
-    save(path + ".part")
-    os.chmod(path + ".part", 0o644)
-    os.replace(path + ".part", path)
+FILES = ("model.safetensors", "config.json")
+
+
+def publish(folder, files, config):
+    """Replaces the files of a folder, each in one step, if the engine opens them; else ValueError."""
+    with tempfile.TemporaryDirectory(dir=folder) as new:
+        save_file(files, os.path.join(new, FILES[0]), metadata={"format": "pt"})
+        save_json(os.path.join(new, FILES[1]), config)
+        shutil.copy(os.path.join(folder, "tokenizer.json"), new)
+        engine.Engine(new).close()
+        for name in FILES:  # a server may be reading the old one
+            os.chmod(os.path.join(new, name), 0o644)
+            os.replace(os.path.join(new, name), os.path.join(folder, name))
 
 
 def main():
@@ -166,37 +181,33 @@ def main():
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--started-from", help="the run whose weights this one began with")
+    parser.add_argument("--started-from", help="exported run whose weights this one began with")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model, state = load(args.checkpoint)
-    before = load(args.started_from)[1] if args.started_from else {"step": 0, "tokens": 0}
+    before = {"steps": 0, "tokens": 0}
+    if args.started_from:
+        with open(args.started_from + ".json", encoding="utf-8") as file:
+            before = json.load(file)
     with open(args.dataset, "rb") as file:
         points = thresholds.operating_points(model, threshold_documents(pickle.load(file)))
     files = tensors(model)
     assert sum(t.numel() * 2 for t in files.values()) <= MODEL_BYTES_MAX
-    write(
-        os.path.join(args.out, "model.safetensors"),
-        lambda p: save_file(files, p, metadata={"format": "pt"}),
-    )
-    write(
-        os.path.join(args.out, "config.json"),
-        lambda p: save_json(p, config_json(model, points)),
-    )
-    write(
+    try:
+        publish(args.out, files, config_json(model, points))
+    except ValueError as refusal:
+        sys.exit(f"export: the engine refuses this model: {refusal}")
+    save_json(
         args.checkpoint + ".json",
-        lambda p: save_json(
-            p,
-            {
-                "steps": before["step"] + state["step"],
-                "planned_steps": before["step"] + state["steps"],
-                "tokens": before["tokens"] + state["tokens"],
-                "epochs": state["epoch"],
-                "seed": state["seed"],
-                "critical_weight": state["critical_weight"],
-                "parameters": sum(t.numel() for t in files.values()),
-            },
-        ),
+        {
+            "steps": before["steps"] + state["step"],
+            "planned_steps": before["steps"] + state["steps"],
+            "tokens": before["tokens"] + state["tokens"],
+            "epochs": state["epoch"],
+            "seed": state["seed"],
+            "critical_weight": state["critical_weight"],
+            "parameters": sum(t.numel() for t in files.values()),
+        },
     )
     print(
         f"exported step {state['step']} ({state['tokens']} tokens), "

@@ -152,9 +152,7 @@ def judge_all(cache, documents, compared):
     }
     for name, scores in compared.items():
         rows, length = run(
-            lambda doc, words, index: joined(
-                doc, text.keep_words(doc, scores[index], RATIO), words
-            )
+            lambda doc, words, index: joined(doc, text.keep_words(doc, scores[index], RATIO), words)
         )
         figures = {**summary(documents, rows, none, full), "context_tokens": length}
         result["scorers"][name] = figures

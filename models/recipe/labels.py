@@ -19,16 +19,6 @@ the their them then there these they this those through to too under until up up
 were what when where which while who whom whose why will with within would you your
 """.split())
 
-# What the safety floor protects whatever the model says: numbers, paths, names, flags, negations.
-CRITICAL = re.compile(
-    r"\d|[/\\]|\w_\w|^--?\w|[a-z][A-Z]|\w\.\w|\w\(|::|^\W*[A-Z][A-Z0-9_]{1,}\W*$|@\w"
-)
-NEGATION = re.compile(
-    r"^\W*(not|no|never|none|neither|nor|without|cannot|except|unless|\w+n't|nothing|false|null|"
-    r"nil|missing|denied|failed|fail|failure|refused)\W*$",
-    re.I,
-)
-
 # Character prior of an unseen word: exp(-2.4 * length - 1), length clamped (study).
 CHAR_NATS, WORD_NATS, WORD_CHARS_MAX = 2.4, 1.0, 40
 # Weight of each distinct type in a mixture: how much of the coarser estimate stays (step 2).
@@ -49,10 +39,6 @@ def word_spans(text):
 def normal(word):
     """A word without punctuation at its ends, lower case; may be empty."""
     return re.sub(r"^\W+|\W+$", "", word).lower()
-
-
-def is_critical(word):
-    return bool(CRITICAL.search(word) or NEGATION.match(word))
 
 
 def line_numbers(text, spans):

@@ -1,6 +1,7 @@
 """Tests of eval/: masks, measures, operating points and the card's tables; they need numpy."""
 
 import itertools
+import math
 import unittest
 
 import numpy as np
@@ -113,17 +114,18 @@ class ThresholdTest(unittest.TestCase):
         self.assertEqual(set(chosen), {"default", pairs[0][0].routed})
         return chosen["default"], thresholds.Scored(pairs)
 
-    def test_the_lowest_threshold_that_keeps_few_enough_tokens(self):
+    def test_the_lowest_threshold_that_keeps_few_enough_of_what_the_floor_leaves(self):
         threshold, all_scored = self.chosen(lambda i: 0.1 * i + 0.05 if i < 8 else 0.99)
-        self.assertAlmostEqual(all_scored.kept_tokens(threshold), thresholds.KEPT_TOKENS)
-        self.assertGreater(all_scored.kept_tokens(threshold - 0.001), thresholds.KEPT_TOKENS + 0.05)
+        self.assertEqual(all_scored.free_tokens(threshold), 0.25)  # 2 of 8, the third is too much
+        self.assertEqual(all_scored.free_tokens(threshold - 0.001), 0.375)
 
-    def test_a_share_of_the_free_words_stays_whatever_the_floor_keeps(self):
-        doc = made_up("plain words " + " ".join(str(n) for n in range(10, 40)), "log")
-        scores = np.array([0.2, 0.6] + [0.9] * 30)
-        pairs = [(doc, scores)] * thresholds.DOCUMENTS_MIN
-        threshold = thresholds.from_scores(pairs)["default"]
-        self.assertEqual(thresholds.Scored(pairs).free_kept(threshold), 0.5)
+    def test_documents_weigh_the_same_within_a_domain_as_routed(self):
+        one, other = scored("prose", lambda i: 0.2, copies=1), scored(
+            "code", lambda i: 0.8, copies=3
+        )
+        self.assertEqual(thresholds.Scored(one + other).free_tokens(0.5), 0.75)
+        balanced = thresholds.Scored(one + other, balanced=True)
+        self.assertAlmostEqual(balanced.free_tokens(0.5), 0.5)
 
     def test_critical_words_stay_above_the_threshold(self):
         threshold, all_scored = self.chosen(lambda i: 0.9 if i < 8 else 0.3)
@@ -135,11 +137,21 @@ class ThresholdTest(unittest.TestCase):
         self.assertEqual(set(thresholds.from_scores(pairs)), {"default"})
 
 
+class PriceTest(unittest.TestCase):
+    def test_odds_are_divided_by_the_root_of_the_tokens(self):
+        odds = lambda score: score / (1 - score)
+        one, four = text.priced([math.log(3.0), math.log(3.0)], np.array([1, 4]))
+        self.assertAlmostEqual(odds(one), 3.0)
+        self.assertAlmostEqual(odds(four), 1.5)
+
+
 class SettingsTest(unittest.TestCase):
     def test_a_span_is_covered_by_one_range_that_holds_all_of_it(self):
         ranges = [(2, 5), (8, 12)]
         covered = {
-            (a, b) for a, b in itertools.combinations(range(14), 2) if settings.covered(ranges, a, b)
+            (a, b)
+            for a, b in itertools.combinations(range(14), 2)
+            if settings.covered(ranges, a, b)
         }
         inside = {(a, b) for s, e in ranges for a in range(s, e) for b in range(a + 1, e + 1)}
         self.assertEqual(covered, inside)

@@ -29,9 +29,7 @@ class GeneratorTest(unittest.TestCase):
     def test_references_are_the_kept_words_in_order(self):
         for row in self.rows:
             words = row["text"].split()
-            self.assertEqual(
-                row["reference"].split(), [w for w, k in zip(words, row["keep"]) if k]
-            )
+            self.assertEqual(row["reference"].split(), [w for w, k in zip(words, row["keep"]) if k])
             self.assertEqual(len(words), len(row["keep"]))
 
     def test_domains_take_turns(self):

@@ -1,17 +1,22 @@
 """Tests of training and export; they need the packages of the recipe: python3 test_train.py"""
 
 import os
+import shutil
 import tempfile
 import unittest
 
 import numpy as np
 import torch
 
+import dataset
 import export
+import floor
 import labels
 import model
 import train
 import windows
+
+SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pith-mini")
 
 
 def made_up_items(count, seed=5):
@@ -68,6 +73,36 @@ class ResumeTest(unittest.TestCase):
             train.Run(5, seed=3).save(path)
             with self.assertRaises(ValueError):
                 train.Run(5, seed=4).resume(path, "cpu")
+
+
+class GeneratedTest(unittest.TestCase):
+    def test_generated_rows_are_the_share_that_was_asked_for_and_in_domains_of_the_engine(self):
+        pairs = dataset.generated(0.2, 32)
+        self.assertEqual(len(pairs), 8)
+        self.assertEqual({domain for domain, _ in pairs}, set(floor.DOMAINS) - {"auto"})
+        self.assertEqual(dataset.generated(0.0, 32), [])
+
+
+class ExportTest(unittest.TestCase):
+    def setUp(self):
+        self.net = model.PithMini()
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+        shutil.copy(os.path.join(SHIPPED, "tokenizer.json"), self.folder)
+        self.config = export.config_json(self.net, {"default": 0.5})
+
+    def test_the_engine_opens_what_is_exported(self):
+        export.publish(self.folder, export.tensors(self.net), self.config)
+        self.assertEqual(
+            set(os.listdir(self.folder)), {"tokenizer.json", "model.safetensors", "config.json"}
+        )
+
+    def test_a_shape_that_the_engine_does_not_know_is_refused_by_name_and_changes_nothing(self):
+        files = export.tensors(self.net)
+        files["token_head.weight"] = torch.zeros(3, self.net.config.width, dtype=torch.bfloat16)
+        with self.assertRaisesRegex(ValueError, "token_head.weight"):
+            export.publish(self.folder, files, self.config)
+        self.assertEqual(os.listdir(self.folder), ["tokenizer.json"])
 
 
 class AttentionTest(unittest.TestCase):

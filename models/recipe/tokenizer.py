@@ -37,6 +37,10 @@ def train(texts):
     return tokenizer
 
 
+def load(path):
+    return Tokenizer.from_file(path)
+
+
 def encode(tokenizer, text, spans):
     """(ids, word index per token) of a whole text, without special tokens.
 

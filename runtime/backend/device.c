@@ -22,7 +22,7 @@ pith_status pith_device_open(pith_device *device, const pith_device_opts *opts, 
             return open_cuda(device, opts, err);
         }
         return pith_fail(err, PITH_INVALID,
-                         "device \"%s\" is unknown: expected auto, cpu or cuda:N", opts->device);
+                         "device \"%.64s\" is unknown: expected auto, cpu or cuda:N", opts->device);
     }
     if (!is_auto(opts->dtype) && strcmp(opts->dtype, "f32") != 0 &&
         strcmp(opts->dtype, "bf16") != 0) {
@@ -43,6 +43,30 @@ pith_status pith_device_open(pith_device *device, const pith_device_opts *opts, 
         return pith_ref_open(device, &named, err);
     }
     return pith_cpu_open(device, &named, err);
+}
+
+pith_status pith_devices_open(pith_device *devices, uint32_t *n, const pith_device_opts *opts,
+                              pith_err *err) {
+    *n = 0;
+    if (is_auto(opts->device) || strncmp(opts->device, "cuda", 4) != 0) {
+        pith_status status = pith_device_open(&devices[0], opts, err);
+        *n = status == PITH_OK;
+        return status;
+    }
+    pith_device_opts named = *opts;
+    named.dtype = is_auto(opts->dtype) ? NULL : opts->dtype;
+    pith_status status = pith_cuda_open_all(devices, n, &named, err);
+    if (status != PITH_OK) {
+        pith_devices_close(devices, *n);
+        *n = 0;
+    }
+    return status;
+}
+
+void pith_devices_close(pith_device *devices, uint32_t n) {
+    for (uint32_t d = 0; d < n; d++) {
+        pith_device_close(&devices[d]);
+    }
 }
 
 void pith_device_close(pith_device *device) {

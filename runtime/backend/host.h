@@ -45,6 +45,10 @@ void pith_cpu_close(pith_ops_ctx *ctx);
 pith_status pith_cuda_open(pith_device *device, const pith_device_opts *opts, pith_err *err);
 void pith_cuda_close(pith_ops_ctx *ctx);
 
+/* "cuda:N", "cuda:N,cuda:M" or "cuda:all". On failure the first *n devices are open. */
+pith_status pith_cuda_open_all(pith_device *devices, uint32_t *n, const pith_device_opts *opts,
+                               pith_err *err);
+
 extern const pith_ops pith_ops_ref;
 extern const pith_ops pith_ops_cpu;
 

@@ -7,6 +7,12 @@ pith_status pith_cuda_open(pith_device *device, const pith_device_opts *opts, pi
                      opts->device);
 }
 
+pith_status pith_cuda_open_all(pith_device *devices, uint32_t *n, const pith_device_opts *opts,
+                               pith_err *err) {
+    *n = 0;
+    return pith_cuda_open(devices, opts, err);
+}
+
 void pith_cuda_close(pith_ops_ctx *ctx) {
     (void)ctx;
 }

@@ -136,7 +136,12 @@ pith_status pith_compress_finish(const pith_decide_config *config,
         pith_outcome_pass(&d, PITH_PASS_NONFINITE_SCORE, result);
         return PITH_OK;
     }
-    status = choose(&d, err);
+    if (request->profile == PITH_PROFILE_FAITHFUL) {
+        status = pith_length_apply(&d, unit_scores, err);
+    }
+    if (status == PITH_OK) {
+        status = choose(&d, err);
+    }
     if (status != PITH_OK) {
         return status;
     }

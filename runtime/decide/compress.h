@@ -86,8 +86,12 @@ typedef struct pith_compress_result {
 /* What the model and the config say about decisions; shared, immutable. */
 typedef struct pith_decide_config {
     double thresholds[PITH_DOMAIN_COUNT]; /* [0] is unused */
-    uint32_t critical_window;             /* units matched together by the patterns: 1-3 */
-    uint32_t fold_after; /* lines of a kind that stay before its repeats fold; 0: 1 */
+    /* A unit's odds of being kept are divided by its tokens to this power; 0: not. A unit's score
+     * is the highest of its tokens', which favours long units, and a budget is of tokens. Not in
+     * kompress, whose published models are ranked by the score alone. */
+    double length_exponent;
+    uint32_t critical_window; /* units matched together by the patterns: 1-3 */
+    uint32_t fold_after;      /* lines of a kind that stay before its repeats fold; 0: 1 */
     const struct pith_critical *critical; /* compiled patterns, see runtime/text/critical.h */
 } pith_decide_config;
 

@@ -17,13 +17,13 @@ static pith_status open_models(pith_engine *engine, const pith_engine_opts *opts
         .n_threads = opts->n_threads,
         .gpu_kernels = opts->gpu_kernels,
     };
-    pith_status status = pith_device_open(&engine->device, &device, err);
-    if (opts->step_tokens_max == 0 && engine->device.step_tokens > 0) {
-        engine->step_tokens_cap = engine->device.step_tokens;
+    pith_status status = pith_devices_open(engine->devices, &engine->n_devices, &device, err);
+    if (opts->step_tokens_max == 0 && engine->devices[0].step_tokens > 0) {
+        engine->step_tokens_cap = engine->devices[0].step_tokens;
     }
     for (size_t i = 0; status == PITH_OK && i < opts->n_models; i++) {
-        status = pith_model_open(&engine->models[i], &opts->models[i], &engine->device,
-                                 engine->step_tokens_cap, err);
+        status = pith_model_open(&engine->models[i], &opts->models[i], engine->devices,
+                                 engine->n_devices, engine->step_tokens_cap, &engine->note, err);
         if (status != PITH_OK) {
             break;
         }
@@ -43,7 +43,7 @@ static pith_status make_settings(pith_engine *engine, const char *patterns, bool
     pith_settings_opts opts = {
         .models = engine->models,
         .n_models = engine->n_models,
-        .device = &engine->device,
+        .device = &engine->devices[0],
         .patterns = patterns,
         .fold_after = engine->fold_after,
         .reread = reread,
@@ -87,8 +87,9 @@ static pith_status open_runner(pith_engine *engine, const pith_engine_opts *opts
         }
     }
     pith_status status = pith_model_runner_open(&engine->runner, engine->models, engine->n_models,
-                                                &engine->clock, err);
-    engine->runner.ahead_ns = strncmp(engine->device.device, "cuda", 4) == 0 ? PITH_AHEAD_NS : 0;
+                                                engine->n_devices, &engine->clock, err);
+    engine->runner.ahead_ns =
+        strncmp(engine->devices[0].device, "cuda", 4) == 0 ? PITH_AHEAD_NS : 0;
     return status;
 }
 
@@ -103,7 +104,7 @@ static uint32_t longest_window(const pith_engine *engine) {
 
 static pith_status open_scheduler(pith_engine *engine, pith_err *err) {
     pith_scheduler_opts opts = {
-        .n_devices = 1,
+        .n_devices = engine->n_devices,
         .n_models = (uint32_t)engine->n_models,
         .speeds = engine->speeds,
         .window_tokens = longest_window(engine),
@@ -122,6 +123,8 @@ static pith_status open_scheduler(pith_engine *engine, pith_err *err) {
     if (status == PITH_OK) {
         status = pith_lanes_open(engine, err);
     }
+    atomic_store(&engine->heartbeat_ns,
+                 pith_clock_now(&engine->clock)); /* models took their time */
     if (status == PITH_OK &&
         pthread_create(&engine->schedule_thread, NULL, pith_schedule_main, engine) != 0) {
         return pith_fail(err, PITH_INTERNAL, "cannot start the engine's thread");
@@ -211,10 +214,14 @@ void pith_engine_close(pith_engine *engine) {
     for (size_t i = 0; i < engine->n_models; i++) {
         pith_model_close(engine->models[i]);
     }
-    pith_device_close(&engine->device);
+    pith_devices_close(engine->devices, engine->n_devices);
     pith_settings_close(atomic_load(&engine->settings));
     (void)pthread_mutex_destroy(&engine->reload_mutex);
     free(engine);
+}
+
+const char *pith_engine_note(const pith_engine *engine) {
+    return engine->note.text;
 }
 
 size_t pith_engine_models(pith_engine *engine, const pith_model_info **models) {

@@ -1,6 +1,7 @@
 /* The engine: accepts jobs, packs their windows into steps, runs the model, answers each job once.
  *
- * One engine thread per device, an ingest pool (tokenize, route), a finish pool (decide, join).
+ * One engine thread that cuts steps, one thread for each device that waits for them (and computes
+ * them on the CPU), an ingest pool (tokenize, route), a finish pool (decide, join).
  * Every queue is bounded; a full one refuses at submit. Submit, cancel and stats: any thread. */
 #ifndef PITH_ENGINE_ENGINE_H
 #define PITH_ENGINE_ENGINE_H
@@ -27,9 +28,9 @@ typedef struct pith_model_spec {
 typedef struct pith_engine_opts {
     const pith_model_spec *models; /* [n_models]; the first is the default */
     size_t n_models;
-    const char *device;          /* "auto", "cpu", "cuda:0", ... */
+    const char *device;          /* "auto", "cpu", "cuda:0", "cuda:0,cuda:1", "cuda:all" */
     const char *dtype;           /* "auto", "f32", "bf16" */
-    const char *gpu_kernels;     /* "auto", "safe" */
+    const char *gpu_kernels;     /* "auto", "safe", "cublas" */
     const char *isa;             /* "auto", "avx2", "avx512", "avx512-bf16", "ref" */
     uint32_t n_threads;          /* compute threads of the CPU backend; 0: one per core */
     uint32_t jobs_max;           /* accepted and not yet answered; 0: default */
@@ -126,6 +127,9 @@ void pith_job_progress(const pith_job *job, uint32_t *done, uint32_t *total);
 /* Work stops at the next step boundary; the reply says PITH_CANCELLED unless it was under way. */
 void pith_job_cancel(pith_job *job);
 void pith_job_release(pith_job *job);
+
+/* One line on how several devices got their weights; "" with one. */
+const char *pith_engine_note(const pith_engine *engine);
 
 /* *models stays valid until close; after a reload it is no longer up to date. */
 size_t pith_engine_models(pith_engine *engine, const pith_model_info **models);

@@ -50,8 +50,8 @@ void pith_ingest_job(pith_engine *engine, pith_job *job, pith_token_list *list) 
             pith_admission_cut_by(engine, job->request.text_len, job->opts.deadline_ns);
         pith_job_move(job, PITH_STAGE_MODEL);
         (void)pith_queue_push(engine->ready, job);
-        if (engine->runner.aside_tokens > 0) { /* it may go in front of the step inside */
-            engine->runner.kick(engine->runner.self);
+        if (engine->runner.wake != NULL) {
+            engine->runner.wake(engine->runner.self);
         }
     } else {
         pith_finish_push(engine, job);

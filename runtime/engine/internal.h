@@ -85,7 +85,9 @@ struct pith_engine {
 
     pith_model *models[PITH_MODELS_MAX];
     size_t n_models;
-    pith_device device;
+    pith_device devices[PITH_DEVICES_MAX]; /* alike */
+    uint32_t n_devices;
+    pith_err note; /* on how the devices got their weights; "": one device */
     pith_runner runner;
     pith_speed speeds[PITH_MODELS_MAX]; /* at open */
 

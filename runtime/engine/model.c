@@ -41,8 +41,30 @@ static pith_status check_window(const pith_model_config *config, const char *dir
     return PITH_OK;
 }
 
+static pith_status open_encoders(pith_model *model, const pith_device *devices, uint32_t n_devices,
+                                 uint32_t tokens_max, pith_err *note, pith_err *err) {
+    pith_encoder_opts opts = {
+        .ops = devices[0].ops, .ctx = devices[0].ctx, .tokens_max = tokens_max};
+    if (devices[0].ops->steps_in_flight == 1) {
+        opts.aside_tokens = tokens_max < PITH_ASIDE_TOKENS_MAX ? tokens_max : PITH_ASIDE_TOKENS_MAX;
+    }
+    pith_status status =
+        pith_encoder_open(&model->encoders[0], &model->config, model->checkpoint, &opts, err);
+    model->n_devices = n_devices;
+    if (status != PITH_OK || n_devices == 1) {
+        return status;
+    }
+    pith_ops_ctx *ctxs[PITH_DEVICES_MAX];
+    for (uint32_t d = 1; d < n_devices; d++) {
+        ctxs[d - 1] = devices[d].ctx;
+    }
+    return pith_encoder_replicate(&model->encoders[1], model->encoders[0], ctxs, n_devices - 1,
+                                  note, err);
+}
+
 static pith_status open_parts(pith_model *model, const pith_model_spec *spec,
-                              const pith_device *device, uint32_t tokens_max, pith_err *err) {
+                              const pith_device *devices, uint32_t n_devices, uint32_t tokens_max,
+                              pith_err *note, pith_err *err) {
     pith_status status = pith_model_config_read(&model->config, spec->dir, err);
     if (status != PITH_OK) {
         return status;
@@ -54,29 +76,23 @@ static pith_status open_parts(pith_model *model, const pith_model_spec *spec,
     if (status == PITH_OK) {
         status = pith_checkpoint_open(&model->checkpoint, spec->dir, &model->config, err);
     }
-    if (status == PITH_OK) {
-        pith_encoder_opts opts = {.ops = device->ops, .ctx = device->ctx, .tokens_max = tokens_max};
-        if (device->ops->steps_in_flight == 1) {
-            opts.aside_tokens =
-                tokens_max < PITH_ASIDE_TOKENS_MAX ? tokens_max : PITH_ASIDE_TOKENS_MAX;
-        }
-        status = pith_encoder_open(&model->encoder, &model->config, model->checkpoint, &opts, err);
-    }
-    return status;
+    return status == PITH_OK ? open_encoders(model, devices, n_devices, tokens_max, note, err)
+                             : status;
 }
 
 /* One small step, so that the first request does not pay for first touches. */
-static pith_status warm_up(pith_model *model, pith_err *err) {
+static pith_status warm_up(pith_model *model, pith_encoder *encoder, pith_err *err) {
     uint32_t ids[] = {model->config.cls_id, model->config.sep_id};
     uint32_t cu_seqlens[] = {0, 2};
     float score[2];
     pith_batch batch = {.n_seq = 1, .n_tok = 2, .ids = ids, .cu_seqlens = cu_seqlens};
     pith_encoder_out out = {.score = score};
-    return pith_encoder_forward(model->encoder, &batch, &out, err);
+    return pith_encoder_forward(encoder, &batch, &out, err);
 }
 
 pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
-                            const pith_device *device, uint32_t tokens_max, pith_err *err) {
+                            const pith_device *devices, uint32_t n_devices, uint32_t tokens_max,
+                            pith_err *note, pith_err *err) {
     *model = NULL;
     pith_model *m = calloc(1, sizeof *m);
     if (m == NULL) {
@@ -84,10 +100,10 @@ pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
     }
     m->dir = strdup(spec->dir);
     pith_status status = m->dir != NULL
-                             ? open_parts(m, spec, device, tokens_max, err)
+                             ? open_parts(m, spec, devices, n_devices, tokens_max, note, err)
                              : pith_fail(err, PITH_NO_MEMORY, "%s: no memory", spec->dir);
-    if (status == PITH_OK) {
-        status = warm_up(m, err);
+    for (uint32_t d = 0; status == PITH_OK && d < n_devices; d++) {
+        status = warm_up(m, m->encoders[d], err);
     }
     if (status != PITH_OK) {
         pith_model_close(m);
@@ -110,7 +126,9 @@ void pith_model_close(pith_model *model) {
     if (model == NULL) {
         return;
     }
-    pith_encoder_close(model->encoder);
+    for (uint32_t d = 0; d < PITH_DEVICES_MAX; d++) {
+        pith_encoder_close(model->encoders[d]);
+    }
     pith_checkpoint_close(model->checkpoint);
     pith_tokenizer_close(model->tokenizer);
     free(model->dir);
@@ -118,8 +136,8 @@ void pith_model_close(pith_model *model) {
 }
 
 /* Times one step of n_seq windows: of two tries the faster. */
-static pith_status time_step(pith_model *model, const pith_clock *clock, uint32_t n_seq,
-                             int64_t *ns, pith_err *err) {
+static pith_status time_step(pith_model *model, pith_encoder *encoder, const pith_clock *clock,
+                             uint32_t n_seq, int64_t *ns, pith_err *err) {
     uint32_t window = model->config.window_tokens;
     uint32_t n_tok = n_seq * window;
     uint32_t *ids = malloc(n_tok * sizeof *ids);
@@ -138,7 +156,7 @@ static pith_status time_step(pith_model *model, const pith_clock *clock, uint32_
         pith_batch batch = {.n_seq = n_seq, .n_tok = n_tok, .ids = ids, .cu_seqlens = cu_seqlens};
         pith_encoder_out out = {.score = score};
         int64_t begin = pith_clock_now(clock);
-        status = pith_encoder_forward(model->encoder, &batch, &out, err);
+        status = pith_encoder_forward(encoder, &batch, &out, err);
         int64_t spent = pith_clock_now(clock) - begin;
         *ns = spent < *ns ? spent : *ns;
     }
@@ -148,23 +166,35 @@ static pith_status time_step(pith_model *model, const pith_clock *clock, uint32_
     return status;
 }
 
-pith_status pith_model_calibrate(pith_model *model, const pith_clock *clock, uint32_t tokens_max,
-                                 pith_speed *speed, pith_err *err) {
+static pith_status calibrate(pith_model *model, pith_encoder *encoder, const pith_clock *clock,
+                             uint32_t tokens_max, pith_speed *speed, pith_err *err) {
     uint32_t window = model->config.window_tokens;
     uint32_t most = tokens_max / window;
     int64_t one;
-    pith_status status = time_step(model, clock, 1, &one, err);
+    pith_status status = time_step(model, encoder, clock, 1, &one, err);
     *speed = (pith_speed){.token_ns = (double)(one > 0 ? one : 1) / (double)window};
     /* On a slow device the fixed part is nothing beside the tokens. */
     if (status != PITH_OK || most < 2 || one > CALIBRATE_NS_MAX) {
         return status;
     }
     int64_t many;
-    status = time_step(model, clock, most, &many, err);
+    status = time_step(model, encoder, clock, most, &many, err);
     double slope = (double)(many - one) / ((double)(most - 1) * (double)window);
     if (status == PITH_OK && slope > 0.0 && slope < speed->token_ns) {
         speed->token_ns = slope;
         speed->fixed_ns = one - (int64_t)(slope * (double)window);
+    }
+    return status;
+}
+
+pith_status pith_model_calibrate(pith_model *model, const pith_clock *clock, uint32_t tokens_max,
+                                 pith_speed *speed, pith_err *err) {
+    pith_status status = PITH_OK;
+    for (uint32_t d = 0; status == PITH_OK && d < model->n_devices; d++) {
+        pith_speed one;
+        status = calibrate(model, model->encoders[d], clock, tokens_max, &one, err);
+        bool slower = d == 0 || pith_speed_ns(&one, tokens_max) > pith_speed_ns(speed, tokens_max);
+        *speed = slower ? one : *speed;
     }
     return status;
 }
@@ -177,6 +207,6 @@ void pith_model_describe(const pith_model *model, const pith_device *device,
         .dtype = device->dtype,
         .isa = device->isa,
         .window_tokens = model->config.window_tokens,
-        .n_parameters = pith_encoder_n_parameters(model->encoder),
+        .n_parameters = pith_encoder_n_parameters(model->encoders[0]),
     };
 }

@@ -19,18 +19,21 @@ typedef struct pith_model {
     pith_model_config config;
     pith_checkpoint *checkpoint; /* stays open: the embedding table is read where it is mapped */
     pith_tokenizer *tokenizer;
-    pith_encoder *encoder;
+    pith_encoder *encoders[PITH_DEVICES_MAX]; /* one on each device */
+    uint32_t n_devices;
     pith_document_opts document; /* profile filled in per job */
 } pith_model;
 
-/* tokens_max: the largest step. */
+/* On every device; the weights are read for the first and copied to the others, `note` says how.
+ * tokens_max: the largest step. */
 PITH_MUST_USE pith_status pith_model_open(pith_model **model, const pith_model_spec *spec,
-                                          const pith_device *device, uint32_t tokens_max,
-                                          pith_err *err);
+                                          const pith_device *devices, uint32_t n_devices,
+                                          uint32_t tokens_max, pith_err *note, pith_err *err);
 void pith_model_close(pith_model *model);
 
-/* How fast the model is: times steps of one window and of tokens_max, in at most some seconds. The
- * first steps of a process pay for first touches: this is its warm-up too. */
+/* How fast the model is: times steps of one window and of tokens_max, in at most some seconds, on
+ * each device; they are alike, and the slowest counts. The first steps of a process pay for first
+ * touches: this is its warm-up too. */
 PITH_MUST_USE pith_status pith_model_calibrate(pith_model *model, const pith_clock *clock,
                                                uint32_t tokens_max, pith_speed *speed,
                                                pith_err *err);

@@ -1,8 +1,9 @@
 /* The seam between the scheduler and what computes: steps go in, finished steps come out.
  *
- * At most PITH_STEPS_IN_FLIGHT steps are inside; while one runs, the next is cut and packed. A step
- * belongs to the runner from submit until poll returns it. submit and poll: the engine thread
- * alone. Instances: the model runner (model_runner.c) and the scripted fakes of the tests. */
+ * At most PITH_STEPS_IN_FLIGHT steps are inside for each device; while one runs, the next is cut
+ * and packed. A step belongs to the runner from submit until poll returns it. submit and poll: the
+ * engine thread alone. Instances: the model runner (model_runner.c) and the scripted fakes of the
+ * tests. */
 #ifndef PITH_ENGINE_RUNNER_H
 #define PITH_ENGINE_RUNNER_H
 
@@ -16,6 +17,7 @@ enum { PITH_STEPS_IN_FLIGHT = 2 };
 /* One packed batch of sequences for one model, without padding. */
 typedef struct pith_step {
     uint32_t model;
+    uint32_t device; /* of the scheduler's, 0 first */
     uint32_t n_seq;
     uint32_t n_tok;
     bool aside;           /* to be put in front of the step inside */
@@ -31,20 +33,23 @@ typedef struct pith_step {
 } pith_step;
 
 typedef struct pith_runner {
-    /* PITH_EXHAUSTED when PITH_STEPS_IN_FLIGHT steps are inside. */
+    /* PITH_EXHAUSTED when PITH_STEPS_IN_FLIGHT steps are inside for step->device. */
     pith_status (*submit)(void *self, pith_step *step);
-    /* The oldest finished step, or NULL when none finished within `wait_ns`. */
+    /* The step that finished first of those not yet polled; those of a device come in the order of
+     * submit. NULL when none finished within `wait_ns`. */
     pith_step *(*poll)(void *self, int64_t wait_ns);
     /* Waits for the steps inside (their scores are lost), then frees. */
     void (*close)(void *self);
+    /* NULL, or from any thread: a poll that waits, or else the next one that would, returns at
+     * once. For what comes in while one device works: another may have nothing to do, or a short
+     * step goes in front of the one inside. */
+    void (*wake)(void *self);
     void *self;
     /* A second step is wanted so long before the first one's end, to hide its copy; 0: none is. */
     int64_t ahead_ns;
     /* A second step of at most so many tokens may be put in front of the one inside at any time,
      * and comes back first; 0: none may. */
     uint32_t aside_tokens;
-    /* Any thread: a poll that waits ends early. May be NULL where aside_tokens is 0. */
-    void (*kick)(void *self);
 } pith_runner;
 
 #endif

@@ -88,10 +88,9 @@ static void take_back(loop *l, pith_step *step) {
 
 static void submit_steps(loop *l) {
     pith_runner *runner = &l->engine->runner;
-    uint32_t device;
     for (;;) {
         int64_t now = pith_clock_now(&l->engine->clock);
-        pith_step *step = pith_scheduler_cut(l->scheduler, &device, now);
+        pith_step *step = pith_scheduler_cut(l->scheduler, now);
         if (step == NULL) {
             return;
         }

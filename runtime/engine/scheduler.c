@@ -173,6 +173,7 @@ void pith_scheduler_sweep(pith_scheduler *s, pith_status stop, int64_t now_ns) {
 static void fill(pith_scheduler *s, step_slot *slot, const pith_plan *plan, int64_t now_ns) {
     pith_step *step = &slot->step;
     step->model = plan->model;
+    step->device = plan->device;
     step->aside = plan->aside;
     step->n_seq = 0;
     step->n_tok = 0;
@@ -196,7 +197,7 @@ static void fill(pith_scheduler *s, step_slot *slot, const pith_plan *plan, int6
     }
 }
 
-pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_ns) {
+pith_step *pith_scheduler_cut(pith_scheduler *s, int64_t now_ns) {
     pith_plan *plan = &s->plan;
     if (!pith_plan_step(&s->queues, s->devices, s->opts.n_devices, &s->opts.limits, now_ns, plan)) {
         return NULL;
@@ -218,7 +219,6 @@ pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_n
         at->rank = plan->rank;
         at->free_ns = plan->ends_ns;
     }
-    *device = plan->device;
     return &slot->step;
 }
 

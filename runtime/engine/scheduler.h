@@ -6,11 +6,10 @@
 #ifndef PITH_ENGINE_SCHEDULER_H
 #define PITH_ENGINE_SCHEDULER_H
 
+#include "runtime/backend/device.h"
 #include "runtime/engine/job.h"
 #include "runtime/engine/plan.h"
 #include "runtime/engine/runner.h"
-
-enum { PITH_DEVICES_MAX = 8 };
 
 typedef struct pith_scheduler pith_scheduler;
 
@@ -46,8 +45,8 @@ void pith_scheduler_add(pith_scheduler *s, pith_job *job, int64_t now_ns);
  * comes back first. `stop` other than PITH_OK ends every job with that status. */
 void pith_scheduler_sweep(pith_scheduler *s, pith_status stop, int64_t now_ns);
 
-/* The next step and its device, or NULL. It must come back through done. */
-pith_step *pith_scheduler_cut(pith_scheduler *s, uint32_t *device, int64_t now_ns);
+/* The next step, for step->device, or NULL. It must come back through done. */
+pith_step *pith_scheduler_cut(pith_scheduler *s, int64_t now_ns);
 
 /* A step came back, or (status set) was never taken. Its memory is free for the next. With
  * PITH_UNAVAILABLE its device is lost for good. */

@@ -278,6 +278,7 @@ static pith_status make_scratch(pith_encoder *enc, pith_err *err) {
         .n_heads = config->n_heads,
         .span_channels = config->span_channels,
     };
+    enc->at = &enc->step;
     pith_status status = enc->ops->reserve(enc->ctx, &bounds, err);
     if (status == PITH_OK) {
         status = alloc_scratch(enc, &enc->step, enc->opts.tokens_max, err);
@@ -316,6 +317,26 @@ static pith_status check_config(const pith_model_config *config, const pith_enco
     return PITH_OK;
 }
 
+/* Without scratch and weights; NULL: no memory. */
+static pith_encoder *make_encoder(const pith_model_config *config, const pith_encoder_opts *opts) {
+    pith_encoder *enc = calloc(1, sizeof *enc);
+    layer_weights *layers = calloc(config->n_layers, sizeof *layers);
+    if (enc == NULL || layers == NULL) {
+        free(enc);
+        free(layers);
+        return NULL;
+    }
+    enc->config = *config;
+    enc->opts = *opts;
+    enc->ops = opts->ops;
+    enc->ctx = opts->ctx;
+    enc->layers = layers;
+    enc->head_dim = config->hidden / config->n_heads;
+    enc->positions_max =
+        config->positions_max < opts->tokens_max ? config->positions_max : opts->tokens_max;
+    return enc;
+}
+
 pith_status pith_encoder_open(pith_encoder **encoder, const pith_model_config *config,
                               const pith_checkpoint *checkpoint, const pith_encoder_opts *opts,
                               pith_err *err) {
@@ -324,22 +345,10 @@ pith_status pith_encoder_open(pith_encoder **encoder, const pith_model_config *c
     if (status != PITH_OK) {
         return status;
     }
-    pith_encoder *enc = calloc(1, sizeof *enc);
-    layer_weights *layers = calloc(config->n_layers, sizeof *layers);
-    if (enc == NULL || layers == NULL) {
-        free(enc);
-        free(layers);
+    pith_encoder *enc = make_encoder(config, opts);
+    if (enc == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "the encoder cannot be allocated");
     }
-    enc->config = *config;
-    enc->opts = *opts;
-    enc->ops = opts->ops;
-    enc->ctx = opts->ctx;
-    enc->layers = layers;
-    enc->at = &enc->step;
-    enc->head_dim = config->hidden / config->n_heads;
-    enc->positions_max =
-        config->positions_max < opts->tokens_max ? config->positions_max : opts->tokens_max;
     status = make_scratch(enc, err);
     if (status == PITH_OK) {
         status = load_rope(enc, config->rope_theta_global, &enc->rope_global, err);
@@ -385,6 +394,112 @@ void pith_encoder_close(pith_encoder *enc) {
     free(enc->host);
     free(enc->layers);
     free(enc);
+}
+
+/* --- further devices --- */
+
+enum {
+    HELD_ALONE = 11,    /* that an encoder has once, beside scratch */
+    HELD_OF_A_LAYER = 6 /* two norms, four matrices */
+};
+
+static void hold_memory(pith_ops_held *held, size_t *n, float **mem, size_t count) {
+    held[(*n)++] = (pith_ops_held){.mem = (void **)mem, .bytes = count * sizeof(float)};
+}
+
+static void hold_packed(pith_ops_held *held, size_t *n, pith_packed **packed) {
+    held[(*n)++] = (pith_ops_held){.packed = packed};
+}
+
+/* The places of every weight and table; at most HELD_ALONE and HELD_OF_A_LAYER for each layer. */
+static size_t list_held(pith_encoder *enc, pith_ops_held *held) {
+    size_t d = enc->config.hidden;
+    size_t c = enc->config.span_channels;
+    size_t rope = (size_t)enc->positions_max * enc->head_dim;
+    size_t n = 0;
+    hold_memory(held, &n, &enc->embed_norm, d);
+    hold_memory(held, &n, &enc->final_norm, d);
+    hold_memory(held, &n, &enc->token_weight, 2 * d);
+    hold_memory(held, &n, &enc->token_bias, 2);
+    hold_memory(held, &n, &enc->conv0_bias, c);
+    hold_memory(held, &n, &enc->conv2_weight, 3 * c);
+    hold_memory(held, &n, &enc->conv2_bias, 1);
+    hold_memory(held, &n, &enc->rope_global, rope);
+    hold_memory(held, &n, &enc->rope_local, rope);
+    hold_packed(held, &n, &enc->table);
+    hold_packed(held, &n, &enc->conv0);
+    for (uint32_t i = 0; i < enc->config.n_layers; i++) {
+        layer_weights *w = &enc->layers[i];
+        pith_packed **matrices[] = {&w->wqkv, &w->attn_wo, &w->wi, &w->mlp_wo};
+        if (i > 0) {
+            hold_memory(held, &n, &w->attn_norm, d);
+        }
+        hold_memory(held, &n, &w->mlp_norm, d);
+        for (size_t m = 0; m < sizeof matrices / sizeof matrices[0]; m++) {
+            hold_packed(held, &n, matrices[m]);
+        }
+    }
+    return n;
+}
+
+/* An encoder on `ctx` like `from`, without weights. */
+static pith_status open_like(pith_encoder **copy, const pith_encoder *from, pith_ops_ctx *ctx,
+                             pith_err *err) {
+    pith_encoder_opts opts = from->opts;
+    opts.ctx = ctx;
+    *copy = make_encoder(&from->config, &opts);
+    if (*copy == NULL) {
+        return pith_fail(err, PITH_NO_MEMORY, "the encoder cannot be allocated");
+    }
+    (*copy)->n_parameters = from->n_parameters;
+    return make_scratch(*copy, err);
+}
+
+static pith_status copy_weights(pith_encoder *from, pith_encoder **copies, uint32_t n_copies,
+                                pith_err *note, pith_err *err) {
+    size_t most = HELD_ALONE + (size_t)HELD_OF_A_LAYER * from->config.n_layers;
+    size_t n_ctxs = (size_t)n_copies + 1;
+    pith_ops_held *places = calloc(n_ctxs * most, sizeof *places);
+    const pith_ops_held **held = calloc(n_ctxs, sizeof *held);
+    pith_ops_ctx **ctxs = calloc(n_ctxs, sizeof *ctxs);
+    pith_status status = PITH_NO_MEMORY;
+    if (places != NULL && held != NULL && ctxs != NULL) {
+        size_t n_held = 0;
+        for (size_t i = 0; i < n_ctxs; i++) {
+            pith_encoder *enc = i == 0 ? from : copies[i - 1];
+            held[i] = places + i * most;
+            ctxs[i] = enc->ctx;
+            n_held = list_held(enc, places + i * most);
+        }
+        status = from->ops->replicate(ctxs, (uint32_t)n_ctxs, held, n_held, note, err);
+    } else {
+        (void)pith_fail(err, status, "no memory to copy weights to %u devices", n_copies);
+    }
+    free(places);
+    free(held);
+    free(ctxs);
+    return status;
+}
+
+pith_status pith_encoder_replicate(pith_encoder **copies, pith_encoder *encoder,
+                                   pith_ops_ctx *const *ctxs, uint32_t n_copies, pith_err *note,
+                                   pith_err *err) {
+    memset(copies, 0, n_copies * sizeof(*copies));
+    if (encoder->ops->replicate == NULL) {
+        return pith_fail(err, PITH_UNSUPPORTED, "%s has one device", encoder->ops->name);
+    }
+    pith_status status = PITH_OK;
+    for (uint32_t i = 0; status == PITH_OK && i < n_copies; i++) {
+        status = open_like(&copies[i], encoder, ctxs[i], err);
+    }
+    if (status == PITH_OK) {
+        status = copy_weights(encoder, copies, n_copies, note, err);
+    }
+    for (uint32_t i = 0; status != PITH_OK && i < n_copies; i++) {
+        pith_encoder_close(copies[i]);
+        copies[i] = NULL;
+    }
+    return status;
 }
 
 static pith_status check_batch(const pith_encoder *enc, const pith_batch *batch, pith_err *err) {

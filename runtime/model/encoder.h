@@ -47,6 +47,13 @@ PITH_MUST_USE pith_status pith_encoder_open(pith_encoder **encoder, const pith_m
                                             const pith_encoder_opts *opts, pith_err *err);
 void pith_encoder_close(pith_encoder *encoder);
 
+/* The same encoder on further devices, its weights copied from device to device: they are neither
+ * read nor packed again. copies [n_copies], one for each of ctxs. `note`: one line on how. Nothing
+ * is left of a failure. */
+PITH_MUST_USE pith_status pith_encoder_replicate(pith_encoder **copies, pith_encoder *encoder,
+                                                 pith_ops_ctx *const *ctxs, uint32_t n_copies,
+                                                 pith_err *note, pith_err *err);
+
 /* One step. PITH_INVALID: more tokens than tokens_max, an empty sequence, one longer than the
  * model's positions, an id outside the vocabulary. An empty batch is PITH_OK. */
 PITH_MUST_USE pith_status pith_encoder_forward(pith_encoder *encoder, const pith_batch *batch,

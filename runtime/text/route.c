@@ -82,6 +82,9 @@ typedef struct tally {
     uint32_t code;
     uint32_t diff_mark;
     uint32_t diff_body;
+    uint32_t diff_added;
+    uint32_t json;
+    uint32_t json_string;
 } tally;
 
 static void count_line(tally *t, const char *s, size_t len) {
@@ -105,6 +108,9 @@ static void count_line(tally *t, const char *s, size_t len) {
     t->code += pith_line_is_code(&line);
     t->diff_mark += pith_line_is_diff_mark(&line);
     t->diff_body += pith_line_is_diff_body(&line);
+    t->diff_added += line.s[0] == '+';
+    t->json += pith_line_is_json(&line);
+    t->json_string += pith_line_is_json_string(&line);
 }
 
 static tally count_lines(const char *text, size_t len) {
@@ -123,10 +129,17 @@ static bool share(uint32_t part, uint32_t whole, uint32_t percent) {
     return part > 0 && (uint64_t)part * 100 >= (uint64_t)whole * percent;
 }
 
-/* The shares were set on the hand-written examples of the test. */
+/* The shares were set on the hand-written examples of the test; those of pieces that begin within a
+ * file also on the text that pith-mini is trained with. */
 static pith_domain decide(const tally *t) {
+    if (t->json_string >= 2 && share(t->json, t->lines, 90)) {
+        return PITH_DOMAIN_JSON; /* lines from within a document */
+    }
     if (t->diff_mark >= 2 && share(t->diff_mark + t->diff_body, t->lines, 50)) {
         return PITH_DOMAIN_DIFF;
+    }
+    if (t->lines >= 4 && share(t->diff_added, t->lines, 20) && share(t->diff_body, t->lines, 95)) {
+        return PITH_DOMAIN_DIFF; /* from within a hunk */
     }
     if (t->prompt > 0 && share(t->prompt + t->build, t->lines, 10)) {
         return PITH_DOMAIN_SHELL;

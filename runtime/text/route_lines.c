@@ -331,6 +331,43 @@ bool pith_line_is_code(const pith_line *line) {
     return last != '.' && starts_any(s, len, heads, COUNT(heads)) && (line->indent > 0 || len < 80);
 }
 
+bool pith_line_is_json_string(const pith_line *line) {
+    const char *s = line->s + line->indent;
+    size_t len = line->len - line->indent;
+    size_t i = 0;
+    while (i < len && (s[i] == '{' || s[i] == '[')) { /* an object a line */
+        i++;
+    }
+    if (i == len || s[i] != '"') {
+        return false;
+    }
+    for (i++; i < len && s[i] != '"';) {
+        i += s[i] == '\\' ? 2 : 1;
+    }
+    for (i++; i < len && s[i] == ' '; i++) {
+    }
+    return i >= len || s[i] == ':' || s[i] == ','; /* a long line may be cut within its string */
+}
+
+bool pith_line_is_json(const pith_line *line) {
+    static const char *const words[] = {"true", "false", "null"};
+    const char *s = line->s + line->indent;
+    size_t len = line->len - line->indent;
+    len -= s[len - 1] == ',';
+    for (size_t i = 0; i < COUNT(words); i++) {
+        if (len == strlen(words[i]) && starts(s, len, words[i])) {
+            return true;
+        }
+    }
+    bool brackets = true;
+    bool number = true;
+    for (size_t i = 0; i < len; i++) {
+        brackets = brackets && s[i] != '\0' && strchr("{}[], ", s[i]) != NULL;
+        number = number && s[i] != '\0' && strchr("0123456789+-.eE", s[i]) != NULL;
+    }
+    return brackets || number || pith_line_is_json_string(line);
+}
+
 bool pith_line_is_diff_mark(const pith_line *line) {
     const char *s = line->s;
     size_t len = line->len;

@@ -1,17 +1,23 @@
 #include "server/access/certificates.h"
 
+#include "runtime/base/log.h"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { FILES = 3, PROTOCOL_BYTES = 16 };
 
+#define LOOK_NS INT64_C(2000000000)
+
 struct pith_certificates {
     char *paths[FILES]; /* chain, key, client_ca; NULL: none */
     char protocol[PROTOCOL_BYTES];
+    int64_t looked_ns;     /* of the one thread that looks */
     pthread_mutex_t mutex; /* guards everything below */
     SSL_CTX *context;
     struct stat seen[FILES];
@@ -113,7 +119,7 @@ pith_status pith_certificates_reload(pith_certificates *c, pith_err *err) {
     return status;
 }
 
-bool pith_certificates_changed(pith_certificates *c) {
+static bool have_changed(pith_certificates *c) {
     struct stat now[FILES];
     bool changed = false;
     look(c, now);
@@ -126,6 +132,22 @@ bool pith_certificates_changed(pith_certificates *c) {
     }
     (void)pthread_mutex_unlock(&c->mutex);
     return changed;
+}
+
+void pith_certificates_look(pith_certificates *c, int64_t now_ns) {
+    pith_err err;
+    if (c == NULL || now_ns - c->looked_ns < LOOK_NS) {
+        return;
+    }
+    c->looked_ns = now_ns;
+    if (!have_changed(c)) {
+        return;
+    }
+    if (pith_certificates_reload(c, &err) == PITH_OK) {
+        pith_log(PITH_LOG_INFO, "%s: new certificates in force", c->protocol);
+    } else { /* half written perhaps: the files' next change is looked at again */
+        pith_log(PITH_LOG_ERROR, "%s: the old certificates stay: %s", c->protocol, err.text);
+    }
 }
 
 SSL *pith_certificates_begin(pith_certificates *c) {

@@ -8,7 +8,7 @@
 
 #include "runtime/base/status.h"
 
-#include <stdbool.h>
+#include <stdint.h>
 
 typedef struct pith_certificates pith_certificates;
 struct ssl_st;
@@ -29,9 +29,10 @@ void pith_certificates_close(pith_certificates *certificates);
 /* Reads the files again. On failure everything stays as it was. */
 PITH_MUST_USE pith_status pith_certificates_reload(pith_certificates *certificates, pith_err *err);
 
-/* True when a file has another modification time or inode than when it was read last: a secret that
- * was rotated in place, or behind a link. */
-bool pith_certificates_changed(pith_certificates *certificates);
+/* Takes up files that have another modification time or inode than when they were read last: a
+ * secret that was rotated in place, or behind a link. Looks at most every two seconds, and logs
+ * what came of it. `certificates` may be NULL; `now_ns`: CLOCK_MONOTONIC. One thread at a time. */
+void pith_certificates_look(pith_certificates *certificates, int64_t now_ns);
 
 /* A server's end of a new connection, or NULL: no memory. */
 struct ssl_st *pith_certificates_begin(pith_certificates *certificates);

@@ -11,6 +11,7 @@
 
 #include "server/access/certificates.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct pith_relay pith_relay;

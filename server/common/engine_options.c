@@ -126,6 +126,9 @@ static pith_status open_engine(pith_engine **engine, const pith_options *options
         .fold_after = options->fold_after,
     };
     pith_status status = pith_engine_open(engine, &opts, err);
+    if (status == PITH_OK && pith_engine_note(*engine)[0] != '\0') {
+        pith_log(PITH_LOG_INFO, "%s", pith_engine_note(*engine));
+    }
     pith_file_close(&patterns);
     return status;
 }

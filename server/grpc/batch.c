@@ -3,15 +3,12 @@
  * Each request is taken from the message by itself, so that one that cannot be decoded is its own
  * error. Each answer is packed where the engine gives it; the last one sends them all. */
 #include "runtime/base/clock.h"
-#include "runtime/base/log.h"
 #include "runtime/base/utf8.h"
 #include "server/grpc/item.h"
-#include "server/grpc/rpc_error.h"
 #include "server/grpc/wire.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* As many texts as the engine takes at once by default (--max-jobs). */
 enum { BATCH_ITEMS_MAX = 256, FIELD_REQUESTS = 1 };
@@ -54,18 +51,12 @@ static void put_result(batch *b, size_t index, const Pith__V1__BatchCompressResu
 
 static void put_fault(batch *b, size_t index, const pith_fault *fault, const uint8_t *id,
                       size_t id_len) {
-    if (pith_rpc_is_private(fault->err.status)) {
-        pith_log(PITH_LOG_ERROR, "grpc: %s: %s", pith_status_name(fault->err.status),
-                 fault->err.text);
-    }
     pith_arena arena;
-    pith_arena_init(&arena, PITH_RPC_DETAILS_BYTES_MAX * 8);
+    pith_arena_init(&arena, PITH_ITEM_ERROR_BYTES);
     Pith__V1__BatchCompressResult result = PITH__V1__BATCH_COMPRESS_RESULT__INIT;
     result.id = (ProtobufCBinaryData){.len = id_len, .data = (uint8_t *)(uintptr_t)id};
     result.result_case = PITH__V1__BATCH_COMPRESS_RESULT__RESULT_ERROR;
-    const uint8_t *named = id_len > 0 ? id : (const uint8_t *)pith_call_request_id(b->call);
-    size_t named_len = id_len > 0 ? id_len : strlen(pith_call_request_id(b->call));
-    if (pith_rpc_error_build(fault, named, named_len, &arena, &result.error) == PITH_OK) {
+    if (pith_item_error(b->call, fault, id, id_len, &arena, &result.error) == PITH_OK) {
         put_result(b, index, &result);
     }
     pith_arena_reset(&arena);

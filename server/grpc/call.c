@@ -112,6 +112,10 @@ void pith_call_unref(pith_call *call) {
     pith_transport_unlink(call); /* last: a closing transport waits for this */
 }
 
+const pith_method *pith_call_method(const pith_call *call) {
+    return call->entry->method;
+}
+
 void *pith_call_service(const pith_call *call) {
     return call->entry->service;
 }
@@ -381,6 +385,7 @@ bool pith_call_reply_parts(pith_call *call, const pith_part *parts, size_t n_par
 void pith_call_abort(pith_call *call, const char *text) {
     (void)pthread_mutex_lock(&call->mutex);
     call->finishing = true;
+    call->aborted = true;
     kill_locked(call);
     (void)pthread_mutex_unlock(&call->mutex);
     /* Not through a batch: those wait for what is on its way. on_close follows. */
@@ -539,10 +544,33 @@ static void note_abandoned(pith_call *call, bool answered) {
     }
 }
 
+/* The status that a call ended with, as its peer sees it. */
+static int code_at_end(pith_call *call, int64_t now) {
+    (void)pthread_mutex_lock(&call->mutex);
+    int code = call->code;
+    if (call->aborted) {
+        code = PITH_RPC_RESOURCE_EXHAUSTED;
+    } else if (call->was_cancelled != 0 && !call->answered) {
+        code = now >= call->deadline_ns ? PITH_RPC_DEADLINE_EXCEEDED : PITH_RPC_CANCELLED;
+    }
+    (void)pthread_mutex_unlock(&call->mutex);
+    return code;
+}
+
+static void tell_of_end(pith_call *call) {
+    const pith_transport_opts *opts = &call->transport->opts;
+    int64_t now = pith_clock_now(&pith_clock_system);
+    if (opts->on_end != NULL) {
+        opts->on_end(opts->watch_arg, call->entry->method, code_at_end(call, now),
+                     now - call->arrived_ns);
+    }
+}
+
 /* The only notice of a cancelled call; also the end of every other. */
 static void on_close(pith_tag *tag, bool ok) {
     (void)ok;
     pith_call *call = CALL_OF(tag, close_tag);
+    tell_of_end(call);
     if (call->was_cancelled != 0) {
         (void)pthread_mutex_lock(&call->mutex);
         bool answered = call->answered;
@@ -591,6 +619,15 @@ static const pith_method_entry *find_method(const pith_transport *t, grpc_slice 
     return &unknown_entry;
 }
 
+static void refuse(pith_call *call, const pith_fault *fault) {
+    const pith_transport_opts *opts = &call->transport->opts;
+    (void)atomic_fetch_add(&call->transport->counters.refused, 1);
+    if (opts->on_refused != NULL) {
+        opts->on_refused(opts->watch_arg, call, fault);
+    }
+    pith_call_fail(call, fault, NULL, 0);
+}
+
 /* Reads the first message, or refuses the call. */
 static void admit(pith_call *call) {
     pith_transport *t = call->transport;
@@ -598,8 +635,7 @@ static void admit(pith_call *call) {
     pith_fault fault = {0};
     bool guarded = t->opts.admit != NULL && !call->entry->method->needs_no_key;
     if (guarded && t->opts.admit(t->opts.admit_arg, call, &fault) != PITH_OK) {
-        (void)atomic_fetch_add(&t->counters.refused, 1);
-        pith_call_fail(call, &fault, NULL, 0);
+        refuse(call, &fault);
         return;
     }
     if (call->entry == &unknown_entry) {
@@ -611,9 +647,10 @@ static void admit(pith_call *call) {
         int64_t n = atomic_fetch_add(&t->counters.counted, 1) + 1;
         bool draining = atomic_load(&t->draining);
         if (draining || n > (int64_t)t->opts.calls_max) {
-            (void)atomic_fetch_add(&t->counters.refused, 1);
-            fail_simple(call, draining ? PITH_UNAVAILABLE : PITH_EXHAUSTED,
-                        draining ? "the server is shutting down" : "too many calls are open");
+            (void)pith_fault_set(&fault, draining ? PITH_UNAVAILABLE : PITH_EXHAUSTED, NULL, "%s",
+                                 draining ? "the server is shutting down"
+                                          : "too many calls are open");
+            refuse(call, &fault);
             return;
         }
     }

@@ -43,6 +43,7 @@ typedef struct pith_method {
 pith_call *pith_call_ref(pith_call *call);
 void pith_call_unref(pith_call *call);
 
+const pith_method *pith_call_method(const pith_call *call);
 void *pith_call_service(const pith_call *call);         /* given with the method */
 void *pith_call_state(const pith_call *call);           /* the service's own, NULL at first */
 void pith_call_set_state(pith_call *call, void *state); /* in on_open, or never read elsewhere */

@@ -1,9 +1,7 @@
 #include "server/grpc/compression.h"
 
-#include "runtime/base/log.h"
 #include "runtime/base/utf8.h"
 #include "server/grpc/item.h"
-#include "server/grpc/rpc_error.h"
 #include "server/grpc/wire.h"
 
 #include <pthread.h>
@@ -157,18 +155,12 @@ static void stream_settle(pith_call *call) {
 
 static void stream_send_error(pith_call *call, const pith_fault *fault, const uint8_t *id,
                               size_t id_len) {
-    if (pith_rpc_is_private(fault->err.status)) {
-        pith_log(PITH_LOG_ERROR, "grpc: %s: %s", pith_status_name(fault->err.status),
-                 fault->err.text);
-    }
     pith_arena arena;
-    pith_arena_init(&arena, PITH_RPC_DETAILS_BYTES_MAX * 8);
+    pith_arena_init(&arena, PITH_ITEM_ERROR_BYTES);
     Pith__V1__StreamCompressResponse response = PITH__V1__STREAM_COMPRESS_RESPONSE__INIT;
     response.id = (ProtobufCBinaryData){.len = id_len, .data = (uint8_t *)(uintptr_t)id};
     response.result_case = PITH__V1__STREAM_COMPRESS_RESPONSE__RESULT_ERROR;
-    const uint8_t *named = id_len > 0 ? id : (const uint8_t *)pith_call_request_id(call);
-    size_t named_len = id_len > 0 ? id_len : strlen(pith_call_request_id(call));
-    if (pith_rpc_error_build(fault, named, named_len, &arena, &response.error) == PITH_OK) {
+    if (pith_item_error(call, fault, id, id_len, &arena, &response.error) == PITH_OK) {
         (void)pith_call_send(call, &response.base);
     } else {
         pith_call_fail(call, fault, id, id_len);

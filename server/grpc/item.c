@@ -1,9 +1,9 @@
 #include "server/grpc/item.h"
 
 #include "runtime/base/clock.h"
+#include "runtime/base/log.h"
 #include "runtime/base/utf8.h"
 #include "server/grpc/request.h"
-#include "server/grpc/rpc_error.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -168,6 +168,19 @@ void pith_item_fault(const pith_item *item, const pith_reply *reply, const char 
     const char *text = reply->error == NULL ? pith_status_name(reply->status) : reply->error;
     set_fault(item, reply->status, prefix, reply->error_field, text, fault);
     fault->retry_after_ns = reply->retry_after_ns;
+}
+
+pith_status pith_item_error(const pith_call *call, const pith_fault *fault, const uint8_t *id,
+                            size_t id_len, pith_arena *arena, Google__Rpc__Status **status) {
+    if (pith_rpc_is_private(fault->err.status)) {
+        pith_log(PITH_LOG_ERROR, "grpc: %s: %s", pith_status_name(fault->err.status),
+                 fault->err.text);
+    }
+    if (id_len == 0) {
+        id = (const uint8_t *)pith_call_request_id(call);
+        id_len = strlen(pith_call_request_id(call));
+    }
+    return pith_rpc_error_build(fault, id, id_len, arena, status);
 }
 
 /* Copies the caller's trace context, or "". */

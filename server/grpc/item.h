@@ -9,6 +9,7 @@
 #include "pith/v1/compression.pb-c.h"
 #include "server/grpc/compression.h"
 #include "server/grpc/convert.h"
+#include "server/grpc/rpc_error.h"
 
 #include <stdatomic.h>
 
@@ -56,6 +57,14 @@ PITH_MUST_USE pith_status pith_item_submit(pith_item *item, const pith_compress_
 /* What a reply that is not PITH_OK means to the peer. */
 void pith_item_fault(const pith_item *item, const pith_reply *reply, const char *prefix,
                      pith_fault *fault);
+
+/* What is wrong with one text among several, as its own answer carries it: by its id, or by the
+ * call's where it has none. Logs what the peer must not read. PITH_EXHAUSTED when `arena`
+ * (PITH_ITEM_ERROR_BYTES) is full. */
+enum { PITH_ITEM_ERROR_BYTES = PITH_RPC_DETAILS_BYTES_MAX * 8 };
+PITH_MUST_USE pith_status pith_item_error(const pith_call *call, const pith_fault *fault,
+                                          const uint8_t *id, size_t id_len, pith_arena *arena,
+                                          Google__Rpc__Status **status);
 
 /* An item's answer is there and not yet sent: settles the key's charge, and tells the observer. */
 void pith_item_observe(const pith_item *item, const pith_reply *reply);

@@ -160,49 +160,74 @@ static pith_status bad_input(pith_fault *fault, const char *what) {
     return pith_fault_set(fault, PITH_INVALID, "inputs", "%s", what);
 }
 
-static bool is_one_element(const input_tensor *tensor) {
-    bool one = tensor->n_shape <= PITH_INFER_SHAPE_MAX;
-    for (size_t i = 0; i < tensor->n_shape && one; i++) {
-        one = tensor->shape[i] == 1;
+/* How many elements the shape has, into the answer's form; a scalar is one. */
+static bool read_shape(const input_tensor *tensor, pith_infer_form *form) {
+    form->n = 1;
+    form->n_shape = tensor->n_shape == 0 ? 1 : tensor->n_shape;
+    form->shape[0] = 1;
+    bool good = tensor->n_shape <= PITH_INFER_SHAPE_MAX;
+    for (size_t i = 0; i < tensor->n_shape && good; i++) {
+        good = tensor->shape[i] >= 1 &&
+               (uint64_t)tensor->shape[i] <= PITH_INFER_ELEMENTS_MAX / form->n;
+        form->shape[i] = tensor->shape[i];
+        form->n *= good ? (size_t)tensor->shape[i] : 1;
     }
-    return one;
+    return good;
 }
 
-/* Four bytes of length, little endian, then so many bytes and no more. */
-static pith_status read_raw(const ProtobufCBinaryData *raw, Pith__V1__CompressRequest *out,
-                            pith_fault *fault) {
-    enum { LENGTH_BYTES = 4 };
+bool pith_infer_next_text(const pith_infer_request *message, size_t *at,
+                          ProtobufCBinaryData *text) {
+    enum { LENGTH_BYTES = 4 }; /* little endian, before each element */
+    if (message->n_raw_input_contents == 0) {
+        const Inference__InferTensorContents *contents = message->inputs[0]->contents;
+        if (*at >= contents->n_bytes_contents) {
+            return false;
+        }
+        *text = contents->bytes_contents[(*at)++];
+        return true;
+    }
+    const ProtobufCBinaryData *raw = &message->raw_input_contents[0];
+    size_t left = raw->len - *at;
     size_t len = 0;
-    for (size_t i = 0; i < LENGTH_BYTES && raw->len >= LENGTH_BYTES; i++) {
-        len |= (size_t)raw->data[i] << (8 * i);
+    for (size_t i = 0; i < LENGTH_BYTES && left >= LENGTH_BYTES; i++) {
+        len |= (size_t)raw->data[*at + i] << (8 * i);
     }
-    if (raw->len < LENGTH_BYTES || len != raw->len - LENGTH_BYTES) {
-        return pith_fault_set(fault, PITH_INVALID, "raw_input_contents",
-                              "expected one element: its length in four bytes, then its bytes");
+    if (left < LENGTH_BYTES || len > left - LENGTH_BYTES) {
+        return false;
     }
-    out->text = (ProtobufCBinaryData){.len = len, .data = raw->data + LENGTH_BYTES};
-    return PITH_OK;
+    *text = (ProtobufCBinaryData){.len = len, .data = raw->data + *at + LENGTH_BYTES};
+    *at += LENGTH_BYTES + len;
+    return true;
 }
 
 static pith_status read_contents(const pith_infer_request *message, const input_tensor *tensor,
-                                 Pith__V1__CompressRequest *out, pith_fault *fault) {
-    if (message->n_raw_input_contents > 0) {
-        if (tensor->contents != NULL) {
-            return bad_input(fault, "contents and raw_input_contents are both given");
-        }
-        if (message->n_raw_input_contents != 1) {
-            return pith_fault_set(fault, PITH_INVALID, "raw_input_contents", "expected one");
-        }
-        return read_raw(&message->raw_input_contents[0], out, fault);
+                                 const pith_infer_form *form, pith_fault *fault) {
+    if (form->raw && tensor->contents != NULL) {
+        return bad_input(fault, "contents and raw_input_contents are both given");
     }
-    if (tensor->contents == NULL || tensor->contents->n_bytes_contents != 1) {
-        return bad_input(fault, "expected one element in bytes_contents");
+    if (form->raw && message->n_raw_input_contents != 1) {
+        return pith_fault_set(fault, PITH_INVALID, "raw_input_contents", "expected one");
     }
-    out->text = tensor->contents->bytes_contents[0];
-    return PITH_OK;
+    if (!form->raw && tensor->contents == NULL) {
+        return bad_input(fault, "expected its elements in bytes_contents");
+    }
+    ProtobufCBinaryData text;
+    size_t at = 0;
+    size_t n = 0;
+    while (n <= form->n && pith_infer_next_text(message, &at, &text)) {
+        n++;
+    }
+    if (form->raw && (n != form->n || at != message->raw_input_contents[0].len)) {
+        return pith_fault_set(fault, PITH_INVALID, "raw_input_contents",
+                              "expected %zu elements: of each its length in four bytes, then its "
+                              "bytes",
+                              form->n);
+    }
+    return n == form->n ? PITH_OK
+                        : bad_input(fault, "the shape and bytes_contents differ in elements");
 }
 
-static pith_status read_input(const pith_infer_request *message, Pith__V1__CompressRequest *out,
+static pith_status read_input(const pith_infer_request *message, pith_infer_form *form,
                               pith_fault *fault) {
     if (message->n_inputs != 1 || strcmp(message->inputs[0]->name, "text") != 0) {
         return bad_input(fault, "expected one tensor, named \"text\"");
@@ -211,10 +236,12 @@ static pith_status read_input(const pith_infer_request *message, Pith__V1__Compr
     if (strcmp(tensor->datatype, "BYTES") != 0) {
         return bad_input(fault, "the tensor \"text\" has the datatype BYTES");
     }
-    if (!is_one_element(tensor)) {
-        return bad_input(fault, "the tensor \"text\" has one element");
+    if (!read_shape(tensor, form)) {
+        return pith_fault_set(fault, PITH_INVALID, "inputs",
+                              "the tensor \"text\" has 1 to %d elements in at most %d dimensions",
+                              PITH_INFER_ELEMENTS_MAX, PITH_INFER_SHAPE_MAX);
     }
-    return read_contents(message, tensor, out, fault);
+    return read_contents(message, tensor, form, fault);
 }
 
 static pith_status read_outputs(const pith_infer_request *message, pith_infer_form *form,
@@ -252,7 +279,7 @@ pith_status pith_infer_read(const pith_infer_request *message, Pith__V1__Compres
     }
     out->id = bytes_of(message->id);
     out->model = bytes_of(message->model_name);
-    pith_status status = read_input(message, out, fault);
+    pith_status status = read_input(message, form, fault);
     if (status == PITH_OK) {
         status = read_outputs(message, form, fault);
     }
@@ -261,54 +288,77 @@ pith_status pith_infer_read(const pith_infer_request *message, Pith__V1__Compres
 
 /* --- answers ------------------------------------------------------------------------------ */
 
-static int64_t one_element[] = {1};
-
-/* An output's element in the place that `form` names. False: the arena is full. */
-static bool put_element(pith_infer_response *out, size_t at, output_tensor *tensor,
-                        const pith_compress_result *result, pith_infer_output kind,
-                        const pith_infer_form *form, pith_arena *arena) {
-    bool is_text = kind == PITH_INFER_COMPRESSED_TEXT;
-    uint32_t count = kind == PITH_INFER_INPUT_TOKENS ? result->input_tokens : result->kept_tokens;
-    if (form->raw) {
-        uint32_t head = is_text ? (uint32_t)result->text_len : count;
-        size_t len = sizeof head + (is_text ? result->text_len : 0);
-        uint8_t *raw = pith_arena_alloc(arena, 1, len);
-        if (raw == NULL) {
-            return false;
-        }
-        for (size_t i = 0; i < sizeof head; i++) {
-            raw[i] = (uint8_t)(head >> (8 * i));
-        }
-        if (len > sizeof head) {
-            memcpy(raw + sizeof head, result->text, result->text_len);
-        }
-        out->raw_output_contents[at] = (ProtobufCBinaryData){.len = len, .data = raw};
-        return true;
+static void put_u32(uint8_t *out, uint32_t value) {
+    for (size_t i = 0; i < sizeof value; i++) {
+        out[i] = (uint8_t)(value >> (8 * i));
     }
+}
+
+static uint32_t count_of(const pith_infer_element *element, pith_infer_output kind) {
+    return kind == PITH_INFER_INPUT_TOKENS ? element->input_tokens : element->kept_tokens;
+}
+
+/* An output's elements, each number or length in four bytes. False: the arena is full. */
+static bool put_raw(ProtobufCBinaryData *out, const pith_infer_element *elements, size_t n,
+                    pith_infer_output kind, pith_arena *arena) {
+    bool is_text = kind == PITH_INFER_COMPRESSED_TEXT;
+    size_t len = n * sizeof(uint32_t);
+    for (size_t i = 0; i < n && is_text; i++) {
+        len += elements[i].text_len;
+    }
+    uint8_t *raw = pith_arena_alloc(arena, 1, len);
+    *out = (ProtobufCBinaryData){.len = len, .data = raw};
+    for (size_t i = 0; i < n && raw != NULL; i++) {
+        const pith_infer_element *e = &elements[i];
+        put_u32(raw, is_text ? (uint32_t)e->text_len : count_of(e, kind));
+        raw += sizeof(uint32_t);
+        if (is_text && e->text_len > 0) {
+            memcpy(raw, e->text, e->text_len);
+            raw += e->text_len;
+        }
+    }
+    return raw != NULL;
+}
+
+static bool put_contents(output_tensor *tensor, const pith_infer_element *elements, size_t n,
+                         pith_infer_output kind, pith_arena *arena) {
+    bool is_text = kind == PITH_INFER_COMPRESSED_TEXT;
     Inference__InferTensorContents *contents = pith_arena_alloc(arena, 1, sizeof *contents);
-    ProtobufCBinaryData *text = pith_arena_alloc(arena, 1, sizeof *text);
-    uint32_t *number = pith_arena_alloc(arena, 1, sizeof *number);
-    if (contents == NULL || text == NULL || number == NULL) {
+    ProtobufCBinaryData *texts = is_text ? pith_arena_alloc(arena, n, sizeof *texts) : NULL;
+    uint32_t *numbers = is_text ? NULL : pith_arena_alloc(arena, n, sizeof *numbers);
+    if (contents == NULL || (is_text ? texts == NULL : numbers == NULL)) {
         return false;
     }
     *contents = (Inference__InferTensorContents)INFERENCE__INFER_TENSOR_CONTENTS__INIT;
-    *text =
-        (ProtobufCBinaryData){.len = result->text_len, .data = (uint8_t *)text_of(result->text)};
-    *number = count;
-    contents->n_bytes_contents = is_text;
-    contents->bytes_contents = text;
-    contents->n_uint_contents = !is_text;
-    contents->uint_contents = number;
+    for (size_t i = 0; i < n; i++) {
+        if (is_text) {
+            texts[i] = (ProtobufCBinaryData){.len = elements[i].text_len,
+                                             .data = (uint8_t *)text_of(elements[i].text)};
+        } else {
+            numbers[i] = count_of(&elements[i], kind);
+        }
+    }
+    contents->n_bytes_contents = is_text ? n : 0;
+    contents->bytes_contents = texts;
+    contents->n_uint_contents = is_text ? 0 : n;
+    contents->uint_contents = numbers;
     tensor->contents = contents;
     return true;
 }
 
-pith_status pith_infer_write(const pith_reply *reply, const pith_infer_form *form, const char *id,
-                             pith_arena *arena, pith_infer_response *out, pith_err *err) {
-    *out = (pith_infer_response)INFERENCE__MODEL_INFER_RESPONSE__INIT;
-    if (reply->result == NULL) {
-        return pith_fail(err, PITH_INTERNAL, "the engine's reply carries no result");
+size_t pith_infer_arena_bytes(const pith_infer_form *form, const pith_infer_element *elements) {
+    size_t bytes = PITH_INFER_ARENA_BYTES + PITH_ARENA_CHUNK_BYTES * PITH_INFER_OUTPUTS +
+                   form->n * (sizeof(ProtobufCBinaryData) + 3 * sizeof(uint32_t));
+    for (size_t i = 0; i < form->n && form->raw; i++) {
+        bytes += elements[i].text_len;
     }
+    return bytes;
+}
+
+pith_status pith_infer_write(const pith_infer_element *elements, const pith_infer_form *form,
+                             const char *model, const char *id, pith_arena *arena,
+                             pith_infer_response *out, pith_err *err) {
+    *out = (pith_infer_response)INFERENCE__MODEL_INFER_RESPONSE__INIT;
     size_t n = form->n_outputs;
     output_tensor *tensors = pith_arena_alloc(arena, n, sizeof *tensors);
     output_tensor **list = pith_arena_alloc(arena, n, sizeof(output_tensor *));
@@ -321,28 +371,32 @@ pith_status pith_infer_write(const pith_reply *reply, const pith_infer_form *for
         tensors[i] = (output_tensor)INFERENCE__MODEL_INFER_RESPONSE__INFER_OUTPUT_TENSOR__INIT;
         tensors[i].name = text_of(output_kinds[kind].name);
         tensors[i].datatype = text_of(output_kinds[kind].datatype);
-        tensors[i].n_shape = 1;
-        tensors[i].shape = one_element;
+        tensors[i].n_shape = form->n_shape;
+        tensors[i].shape = (int64_t *)(uintptr_t)form->shape;
         list[i] = &tensors[i];
-        fits = put_element(out, i, &tensors[i], reply->result, kind, form, arena);
+        fits = form->raw ? put_raw(&raw[i], elements, form->n, kind, arena)
+                         : put_contents(&tensors[i], elements, form->n, kind, arena);
     }
     if (!fits) {
         return pith_fail(err, PITH_EXHAUSTED, "no room for an answer");
     }
     out->n_outputs = n;
     out->n_raw_output_contents = form->raw ? n : 0;
-    out->model_name = text_of(reply->model == NULL ? "" : reply->model->name);
+    out->model_name = text_of(model);
     out->model_version = text_of(model_version);
     out->id = text_of(id);
     return PITH_OK;
 }
+
+/* As many elements as a call has. */
+static int64_t any_length[] = {-1};
 
 static void describe_tensor(tensor_metadata *out, const char *name, const char *datatype) {
     *out = (tensor_metadata)INFERENCE__MODEL_METADATA_RESPONSE__TENSOR_METADATA__INIT;
     out->name = text_of(name);
     out->datatype = text_of(datatype);
     out->n_shape = 1;
-    out->shape = one_element;
+    out->shape = any_length;
 }
 
 pith_status pith_infer_describe(const pith_model_info *model, pith_arena *arena,

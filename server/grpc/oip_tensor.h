@@ -22,27 +22,49 @@ typedef enum pith_infer_output {
     PITH_INFER_OUTPUTS
 } pith_infer_output;
 
+enum {
+    PITH_INFER_ARENA_BYTES = 8192,
+    PITH_INFER_PARAMETERS_MAX = 64,
+    PITH_INFER_SHAPE_MAX = 8,
+    PITH_INFER_ELEMENTS_MAX = 256 /* texts of one call: as BatchCompress takes */
+};
+
 /* What the answer's form takes from the request. */
 typedef struct pith_infer_form {
     pith_infer_output outputs[PITH_INFER_OUTPUTS];
     size_t n_outputs;
+    int64_t shape[PITH_INFER_SHAPE_MAX]; /* [n_shape] of the request's tensor and of each output */
+    size_t n_shape;
+    size_t n; /* elements: the product of `shape`, 1 to PITH_INFER_ELEMENTS_MAX */
     bool raw; /* raw_output_contents, as the request came */
 } pith_infer_form;
 
-enum { PITH_INFER_ARENA_BYTES = 8192, PITH_INFER_PARAMETERS_MAX = 64, PITH_INFER_SHAPE_MAX = 8 };
-
-/* Fills `out` and `form` from a decoded request; texts are borrowed from it. PITH_INVALID names
- * the field: a tensor that is not there, of another type or not of one element, contents given
- * twice or not at all, a parameter that is not known or has no value of its kind. PITH_NOT_FOUND: a
- * version other than "" and "1". */
+/* Fills `out`, but for the text, and `form` from a decoded request; what they name is borrowed from
+ * it. PITH_INVALID names the field: a tensor that is not there, of another type, with no or too
+ * many elements or with others than its shape says, contents given twice or not at all, a parameter
+ * that is not known or has no value of its kind. PITH_NOT_FOUND: a version other than "" and "1".
+ */
 PITH_MUST_USE pith_status pith_infer_read(const pith_infer_request *message,
                                           Pith__V1__CompressRequest *out, pith_infer_form *form,
                                           pith_fault *fault);
 
-/* Fills `out` from a reply of PITH_OK. Borrows from the reply and from `id` (NUL-terminated).
- * `arena` holds PITH_INFER_ARENA_BYTES and, for a raw form, the text. PITH_EXHAUSTED: it is full.
+/* The next text of a request that was read, form->n of them; *at is 0 at first. False at the end.
  */
-PITH_MUST_USE pith_status pith_infer_write(const pith_reply *reply, const pith_infer_form *form,
+bool pith_infer_next_text(const pith_infer_request *message, size_t *at, ProtobufCBinaryData *text);
+
+/* One text's answer. */
+typedef struct pith_infer_element {
+    const char *text; /* [text_len] */
+    size_t text_len;
+    uint32_t input_tokens;
+    uint32_t kept_tokens;
+} pith_infer_element;
+
+/* Fills `out` with elements [form->n]. Borrows from them, from `form`, and from `model` and `id`
+ * (NUL-terminated). `arena` holds pith_infer_arena_bytes. PITH_EXHAUSTED: it is full. */
+size_t pith_infer_arena_bytes(const pith_infer_form *form, const pith_infer_element *elements);
+PITH_MUST_USE pith_status pith_infer_write(const pith_infer_element *elements,
+                                           const pith_infer_form *form, const char *model,
                                            const char *id, pith_arena *arena,
                                            pith_infer_response *out, pith_err *err);
 

@@ -1,12 +1,13 @@
 #include "server/grpc/server.h"
 
 #include "runtime/base/clock.h"
-#include "runtime/base/log.h"
 #include "server/grpc/compression.h"
 #include "server/grpc/health.h"
+#include "server/grpc/item.h"
 #include "server/grpc/oip.h"
 #include "server/grpc/reflection.h"
 #include "server/grpc/transport.h"
+#include "server/observe/metrics.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,7 +28,6 @@ enum {
 
 #define MS_NS                 INT64_C(1000000)
 #define LAME_DUCK_DEFAULT_NS  (500 * MS_NS)
-#define LOOK_NS               (2000 * MS_NS)
 #define SEND_STALL_DEFAULT_NS (60000 * MS_NS)
 
 /* The core's receive buffers. Two texts of the greatest size on each of 32 connections; a smaller
@@ -54,32 +54,13 @@ struct pith_grpc_server {
     pith_transport *transport;
     pith_transport *probes; /* the plain-text port of health alone, or NULL */
     atomic_bool ready;
-    int64_t looked_ns; /* at the certificates; the ticking poller's */
 };
-
-/* Certificates that were replaced on disk are taken up without a signal. */
-static void look_at_certificates(pith_grpc_server *server) {
-    pith_err err;
-    int64_t now = pith_clock_now(&pith_clock_system);
-    if (server->opts.certificates == NULL || now - server->looked_ns < LOOK_NS) {
-        return;
-    }
-    server->looked_ns = now;
-    if (!pith_certificates_changed(server->opts.certificates)) {
-        return;
-    }
-    if (pith_certificates_reload(server->opts.certificates, &err) == PITH_OK) {
-        pith_log(PITH_LOG_INFO, "grpc: new certificates in force");
-    } else { /* half written perhaps: the files' next change is looked at again */
-        pith_log(PITH_LOG_ERROR, "grpc: the old certificates stay: %s", err.text);
-    }
-}
 
 /* On a poller thread. Who watches health is told of the engine's state. */
 static void on_tick(void *arg) {
     pith_grpc_server *server = arg;
     pith_health_look(server->health);
-    look_at_certificates(server);
+    pith_certificates_look(server->opts.certificates, pith_clock_now(&pith_clock_system));
 }
 
 /* Before a call's message is read: does it show a key, and is there an engine? */
@@ -102,6 +83,35 @@ static pith_status admit(void *arg, pith_call *call, pith_fault *fault) {
         return PITH_UNAVAILABLE;
     }
     return PITH_OK;
+}
+
+/* The way in that a method is, or PITH_RPC_OTHER. */
+static int entry_of(const pith_method *method) {
+    static const pith_method *const methods[] = {
+        [PITH_ENTRY_COMPRESS] = &pith_method_compress,
+        [PITH_ENTRY_STREAM_COMPRESS] = &pith_method_stream_compress,
+        [PITH_ENTRY_BATCH_COMPRESS] = &pith_method_batch_compress,
+        [PITH_ENTRY_MODEL_INFER] = &pith_method_model_infer,
+    };
+    int entry = 0;
+    while (entry < PITH_RPC_OTHER && methods[entry] != method) {
+        entry++;
+    }
+    return entry;
+}
+
+static void on_refused(void *arg, pith_call *call, const pith_fault *fault) {
+    (void)arg;
+    int entry = entry_of(pith_call_method(call));
+    if (entry != PITH_RPC_OTHER) {
+        pith_refusal_observe(call, (pith_entry)entry, fault, NULL, 0,
+                             pith_clock_now(&pith_clock_system));
+    }
+}
+
+static void on_end(void *arg, const pith_method *method, int code, int64_t duration_ns) {
+    const pith_grpc_server *server = arg;
+    pith_observe_rpc(server->opts.observe, entry_of(method), code, duration_ns);
 }
 
 static void set_defaults(pith_grpc_opts *o) {
@@ -145,6 +155,9 @@ static pith_status open_transport(pith_grpc_server *server, pith_err *err) {
         .send_stall_ns = o->send_stall_ns,
         .admit = admit,
         .admit_arg = server,
+        .on_refused = on_refused,
+        .on_end = on_end,
+        .watch_arg = server,
         .on_tick = on_tick,
         .tick_arg = server,
     };
@@ -170,6 +183,29 @@ static pith_status open_probes(pith_grpc_server *server, pith_err *err) {
         .send_stall_ns = server->opts.send_stall_ns,
     };
     return pith_transport_open(&server->probes, &probes, err);
+}
+
+/* Our part of the page of metrics. */
+static void write_metrics(void *arg, FILE *out) {
+    pith_grpc_stats s;
+    pith_grpc_server_read_stats(arg, &s);
+    pith_metric_counter(out, "pith_grpc_streams_total", "HTTP/2 streams that peers opened.",
+                        s.streams);
+    pith_metric_counter(out, "pith_grpc_calls_total", "Calls that came out of them.", s.calls);
+    pith_metric_counter(out, "pith_grpc_calls_ended_total", "Calls that are over.", s.calls_ended);
+    pith_metric_gauge(out, "pith_grpc_calls_open", "Calls that are not.", (double)s.calls_open);
+    pith_metric_counter(out, "pith_grpc_calls_cancelled_total",
+                        "Calls that ended before their answer was out.", s.calls_cancelled);
+    pith_metric_counter(out, "pith_grpc_calls_refused_total",
+                        "Calls refused before their message was read.", s.calls_refused);
+    pith_metric_counter(out, "pith_grpc_calls_stalled_total",
+                        "Calls ended because their peer did not read.", s.calls_stalled);
+    pith_metric_gauge(out, "pith_grpc_connections", "Open connections.", (double)s.connections);
+    pith_metric_counter(out, "pith_grpc_connections_refused_total",
+                        "Connections over the cap, or without a preface or a handshake.",
+                        s.connections_refused);
+    pith_metric_counter(out, "pith_grpc_connections_cut_total", "Connections cut for a flood.",
+                        s.connections_cut);
 }
 
 pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opts *opts,
@@ -202,6 +238,10 @@ pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opt
     if (status == PITH_OK && opts->health_listen != NULL) {
         status = open_probes(made, err);
     }
+    if (status == PITH_OK && opts->observe != NULL &&
+        !pith_observe_add_source(opts->observe, write_metrics, made)) {
+        status = pith_fail(err, PITH_EXHAUSTED, "no room for another source of metrics");
+    }
     if (status != PITH_OK) {
         pith_grpc_server_close(made);
         return status;
@@ -212,7 +252,7 @@ pith_status pith_grpc_server_open(pith_grpc_server **server, const pith_grpc_opt
 
 pith_status pith_grpc_server_start(pith_grpc_server *server, pith_err *err) {
     if (server->opts.engine != NULL) {
-        pith_grpc_server_set_ready(server, server->opts.engine, server->opts.observe);
+        pith_grpc_server_set_ready(server, server->opts.engine);
     }
     pith_status status = PITH_OK;
     if (server->probes != NULL) {
@@ -221,13 +261,11 @@ pith_status pith_grpc_server_start(pith_grpc_server *server, pith_err *err) {
     return status == PITH_OK ? pith_transport_start(server->transport, err) : status;
 }
 
-void pith_grpc_server_set_ready(pith_grpc_server *server, pith_engine *engine,
-                                pith_observe *observe) {
+void pith_grpc_server_set_ready(pith_grpc_server *server, pith_engine *engine) {
     server->compression.engine = engine;
-    server->compression.observe = observe;
     atomic_store_explicit(&server->compression.loaded, true, memory_order_release);
     atomic_store_explicit(&server->ready, true,
-                          memory_order_release); /* orders the two before it */
+                          memory_order_release); /* orders the engine before it */
     pith_health_set_ready(server->health, engine);
 }
 

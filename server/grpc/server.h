@@ -30,8 +30,8 @@ typedef struct pith_grpc_server pith_grpc_server;
 typedef struct pith_grpc_opts {
     const char *listen;        /* "127.0.0.1:50051", "[::1]:0", ":50051"; port 0 picks one */
     const char *health_listen; /* a second port for health alone, plain, without keys; NULL: none */
-    pith_engine *engine;       /* NULL: set_ready brings it, and the observer */
-    pith_observe *observe;     /* is told of every request; NULL: nobody */
+    pith_engine *engine;       /* NULL: set_ready brings it */
+    pith_observe *observe;     /* is told of every request, and shows our counts; NULL: nobody */
     pith_certificates *certificates; /* of `listen`, watched for changes; NULL: plain text */
     pith_keys *keys;                 /* who may call, all but health; NULL: anybody */
     size_t text_bytes_max;           /* 16 MiB; a message may be 64 KiB longer */
@@ -63,9 +63,8 @@ PITH_MUST_USE pith_status pith_grpc_server_open(pith_grpc_server **server,
 PITH_MUST_USE pith_status pith_grpc_server_start(pith_grpc_server *server, pith_err *err);
 
 /* The engine has loaded and warmed up. Until then health says NOT_SERVING and every other call is
- * refused with UNAVAILABLE. The engine and the observer are borrowed. */
-void pith_grpc_server_set_ready(pith_grpc_server *server, pith_engine *engine,
-                                pith_observe *observe);
+ * refused with UNAVAILABLE. The engine is borrowed. */
+void pith_grpc_server_set_ready(pith_grpc_server *server, pith_engine *engine);
 
 uint16_t pith_grpc_server_port(const pith_grpc_server *server);
 const char *pith_grpc_server_address(const pith_grpc_server *server);        /* "127.0.0.1:50051" */

@@ -43,6 +43,12 @@ typedef struct pith_transport_opts {
      * `fault`. A poller thread; NULL: every call is welcome. Not asked of needs_no_key methods. */
     pith_status (*admit)(void *arg, pith_call *call, pith_fault *fault);
     void *admit_arg;
+    /* Told of a call that is refused before its message is read, of any method that is not
+     * always_served; and of the end of every call, with its gRPC status and the time since its
+     * headers. Poller threads; may be NULL. */
+    void (*on_refused)(void *arg, pith_call *call, const pith_fault *fault);
+    void (*on_end)(void *arg, const pith_method *method, int code, int64_t duration_ns);
+    void *watch_arg;
     void (*on_tick)(void *arg); /* a poller thread, twice a second until a drain; may be NULL */
     void *tick_arg;
 } pith_transport_opts;

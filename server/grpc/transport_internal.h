@@ -101,6 +101,7 @@ struct pith_call {
     bool finishing;
     bool status_sent;
     bool answered; /* the status is out */
+    bool aborted;  /* by pith_call_abort */
     bool reading;
     bool paused;
     bool half_closed;

@@ -51,8 +51,8 @@ static unsigned http_code(pith_status status) {
     }
 }
 
-void pith_http_answer_error(pith_http_answer *answer, pith_status status, const char *field,
-                            const char *text, int64_t retry_after_ns) {
+void pith_http_answer_error(pith_http_answer *answer, pith_status status, const char *reason,
+                            const char *field, const char *text, int64_t retry_after_ns) {
     if (pith_rpc_is_private(status)) {
         pith_log(PITH_LOG_ERROR, "http: %s: %s", pith_status_name(status), text);
         text = status == PITH_NO_MEMORY ? "out of memory" : "internal error";
@@ -60,7 +60,7 @@ void pith_http_answer_error(pith_http_answer *answer, pith_status status, const 
     pith_fault fault = {.err = {.status = status}, .retry_after_ns = retry_after_ns};
     json_t *error =
         json_pack("{s:s, s:s, s:s}", "code", pith_rpc_code_name((int)pith_rpc_code_of(status)),
-                  "reason", pith_rpc_reason(status), "message", text);
+                  "reason", reason == NULL ? pith_rpc_reason(status) : reason, "message", text);
     if (field != NULL && field[0] != '\0') {
         (void)json_object_set_new(error, "field", json_string(field));
     }

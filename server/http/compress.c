@@ -58,7 +58,7 @@ static void on_reply(void *user, const pith_reply *reply) {
         pith_http_answer_json(&ex->answer, MHD_HTTP_OK, result_json(reply));
     } else {
         const char *text = reply->error == NULL ? pith_status_name(reply->status) : reply->error;
-        pith_http_answer_error(&ex->answer, reply->status, reply->error_field, text,
+        pith_http_answer_error(&ex->answer, reply->status, NULL, reply->error_field, text,
                                reply->retry_after_ns);
     }
     observe(ex, reply->status, reply->error_field, reply);
@@ -67,8 +67,14 @@ static void on_reply(void *user, const pith_reply *reply) {
 
 static void refuse(pith_http_exchange *ex, pith_status status, const char *field, const char *text,
                    int64_t retry_after_ns) {
-    pith_http_answer_error(&ex->answer, status, field, text, retry_after_ns);
+    pith_http_answer_error(&ex->answer, status, NULL, field, text, retry_after_ns);
     observe(ex, status, field, NULL);
+}
+
+static void refuse_loading(pith_http_exchange *ex) {
+    pith_http_answer_error(&ex->answer, PITH_UNAVAILABLE, "LOADING", NULL,
+                           "the model is being loaded", 0);
+    observe(ex, PITH_UNAVAILABLE, NULL, NULL);
 }
 
 /* The field's name as it is here. */
@@ -96,7 +102,9 @@ static pith_status submit(pith_http_exchange *ex, const pith_http_body *body, pi
         .user = ex,
     };
     pith_job *job = NULL;
-    pith_status status = pith_engine_submit(o->engine, &request, &opts, &job, refusal, err);
+    pith_status status =
+        pith_engine_submit(atomic_load_explicit(&ex->server->engine, memory_order_acquire),
+                           &request, &opts, &job, refusal, err);
     (void)pthread_mutex_lock(&ex->server->mutex);
     ex->job = job;
     (void)pthread_mutex_unlock(&ex->server->mutex);
@@ -171,6 +179,10 @@ void pith_http_compress(pith_http_exchange *ex) {
     }
     if (atomic_load(&ex->server->draining)) {
         refuse(ex, PITH_UNAVAILABLE, NULL, "the server is shutting down", 0);
+        return;
+    }
+    if (atomic_load_explicit(&ex->server->engine, memory_order_acquire) == NULL) {
+        refuse_loading(ex);
         return;
     }
     pith_status status =

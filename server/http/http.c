@@ -2,6 +2,7 @@
 
 #include "server/grpc/listen.h"
 #include "server/http/http_internal.h"
+#include "server/observe/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -178,6 +179,20 @@ static void set_defaults(pith_http_opts *o) {
     o->answer_ns = o->answer_ns == 0 ? ANSWER_DEFAULT_NS : o->answer_ns;
 }
 
+/* Our part of the page of metrics. */
+static void write_metrics(void *arg, FILE *out) {
+    pith_http_stats s;
+    pith_http_read_stats(arg, &s);
+    pith_metric_gauge(out, "pith_http_connections", "Open HTTP connections.",
+                      (double)s.connections);
+    pith_metric_counter(out, "pith_http_connections_cut_total", "HTTP connections cut as too slow.",
+                        s.connections_cut);
+    pith_metric_gauge(out, "pith_http_waiting", "HTTP requests that wait for the engine.",
+                      (double)s.waiting);
+    pith_metric_counter(out, "pith_http_peers_gone_total",
+                        "HTTP peers that left before their answer.", s.gone);
+}
+
 pith_status pith_http_open(pith_http_server **server, const pith_http_opts *opts, pith_err *err) {
     *server = NULL;
     pith_http_server *made = calloc(1, sizeof *made);
@@ -186,6 +201,7 @@ pith_status pith_http_open(pith_http_server **server, const pith_http_opts *opts
     }
     made->opts = *opts;
     set_defaults(&made->opts);
+    atomic_init(&made->engine, opts->engine);
     made->listen_fd = -1;
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);
@@ -196,6 +212,10 @@ pith_status pith_http_open(pith_http_server **server, const pith_http_opts *opts
     (void)pthread_condattr_destroy(&attr);
     pith_status status = pith_listen(opts->listen, &made->listen_fd, &made->port, made->address,
                                      sizeof made->address, err);
+    if (status == PITH_OK && opts->observe != NULL &&
+        !pith_observe_add_source(opts->observe, write_metrics, made)) {
+        status = pith_fail(err, PITH_EXHAUSTED, "no room for another source of metrics");
+    }
     if (status != PITH_OK) {
         pith_http_close(made);
         return status;
@@ -224,6 +244,10 @@ pith_status pith_http_start(pith_http_server *server, pith_err *err) {
     }
     pith_status status = pith_http_watch_start(server, err);
     return status == PITH_OK && tls ? pith_http_tls_start(server, err) : status;
+}
+
+void pith_http_set_ready(pith_http_server *server, pith_engine *engine) {
+    atomic_store_explicit(&server->engine, engine, memory_order_release);
 }
 
 const char *pith_http_address(const pith_http_server *server) {

@@ -31,9 +31,9 @@ typedef struct pith_http_server pith_http_server;
 
 /* Zero stands for the default of every number. */
 typedef struct pith_http_opts {
-    const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080"; port 0 picks one */
-    pith_engine *engine;
-    pith_observe *observe; /* NULL: none, and /metrics is not found */
+    const char *listen;    /* "127.0.0.1:8080", "[::1]:0", ":8080"; port 0 picks one */
+    pith_engine *engine;   /* NULL: set_ready brings it; until then /readyz and /compress say 503 */
+    pith_observe *observe; /* NULL: none, and /metrics is not found; shows our counts */
     pith_keys *keys;       /* NULL: anybody may call; probes and /metrics never need one */
     pith_certificates *certificates; /* NULL: plain text; borrowed */
     pith_profile profile;            /* of /compress */
@@ -57,6 +57,9 @@ typedef struct pith_http_stats {
 PITH_MUST_USE pith_status pith_http_open(pith_http_server **server, const pith_http_opts *opts,
                                          pith_err *err);
 PITH_MUST_USE pith_status pith_http_start(pith_http_server *server, pith_err *err);
+
+/* The engine has loaded and warmed up; it is borrowed. */
+void pith_http_set_ready(pith_http_server *server, pith_engine *engine);
 
 const char *pith_http_address(const pith_http_server *server); /* "127.0.0.1:8080" */
 uint16_t pith_http_port(const pith_http_server *server);

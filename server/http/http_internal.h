@@ -83,6 +83,7 @@ struct pith_http_server {
     bool accepting;
     pthread_mutex_t relay_mutex; /* guards relay_over: no connection after the daemon's end */
     bool relay_over;
+    _Atomic(pith_engine *) engine; /* NULL while it loads */
     atomic_bool lame_duck;
     atomic_bool draining;
     pthread_t watcher;
@@ -116,8 +117,9 @@ enum MHD_Result pith_http_send(pith_http_exchange *ex);
 /* answer.c: both take the old answer's place. */
 void pith_http_answer_json(pith_http_answer *answer, unsigned code,
                            void *json /* json_t, stolen */);
-void pith_http_answer_error(pith_http_answer *answer, pith_status status, const char *field,
-                            const char *text, int64_t retry_after_ns);
+/* `reason`: NULL for the status's own. */
+void pith_http_answer_error(pith_http_answer *answer, pith_status status, const char *reason,
+                            const char *field, const char *text, int64_t retry_after_ns);
 void pith_http_answer_text(pith_http_answer *answer, unsigned code, const char *text);
 
 /* Refuses a call that shows no key; true when it may go on. */

@@ -9,15 +9,24 @@ static void probe(pith_http_exchange *ex, bool good, const char *text, const cha
                           good ? text : otherwise);
 }
 
+/* Of an engine that loads: it is alive and cannot be asked. */
+static bool in_state(pith_http_exchange *ex, pith_engine_state *state) {
+    pith_engine *engine = atomic_load_explicit(&ex->server->engine, memory_order_acquire);
+    *state = engine == NULL ? PITH_ENGINE_SERVING : pith_engine_check(engine);
+    return engine != NULL;
+}
+
 static void live_page(pith_http_exchange *ex) {
-    pith_engine_state state = pith_engine_check(ex->server->opts.engine);
+    pith_engine_state state;
+    (void)in_state(ex, &state);
     probe(ex, state != PITH_ENGINE_STALLED && state != PITH_ENGINE_FAULTED, "live\n", "stalled\n");
 }
 
 static void ready_page(pith_http_exchange *ex) {
     bool leaving = atomic_load(&ex->server->lame_duck) || atomic_load(&ex->server->draining);
-    probe(ex, !leaving && pith_engine_check(ex->server->opts.engine) == PITH_ENGINE_SERVING,
-          "ready\n", "not ready\n");
+    pith_engine_state state;
+    bool loaded = in_state(ex, &state);
+    probe(ex, loaded && !leaving && state == PITH_ENGINE_SERVING, "ready\n", "not ready\n");
 }
 
 static json_t *model_json(const pith_model_info *m) {
@@ -30,8 +39,9 @@ static json_t *model_json(const pith_model_info *m) {
 
 /* The list format of the OpenAI API, "List models", with fields of ours. */
 static void models_page(pith_http_exchange *ex) {
+    pith_engine *engine = atomic_load_explicit(&ex->server->engine, memory_order_acquire);
     const pith_model_info *models;
-    size_t n = pith_engine_models(ex->server->opts.engine, &models);
+    size_t n = engine == NULL ? 0 : pith_engine_models(engine, &models);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         (void)json_array_append_new(list, model_json(&models[i]));
@@ -44,7 +54,8 @@ static void metrics_page(pith_http_exchange *ex) {
     size_t len = 0;
     char *page = pith_observe_metrics(ex->server->opts.observe, &len);
     if (page == NULL) {
-        pith_http_answer_error(&ex->answer, PITH_NO_MEMORY, NULL, "no memory for the page", 0);
+        pith_http_answer_error(&ex->answer, PITH_NO_MEMORY, NULL, NULL, "no memory for the page",
+                               0);
         return;
     }
     ex->answer = (pith_http_answer){.code = MHD_HTTP_OK,

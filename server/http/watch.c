@@ -1,4 +1,5 @@
-/* The thread that watches connections: cuts the slow, cancels for those that have gone.
+/* The thread that watches connections: cuts the slow, cancels for those that have gone; and looks
+ * at the certificates' files.
  *
  * The daemon's own time limit is one of silence, so a byte now and then defeats it; and it does not
  * look at a connection that is suspended. */
@@ -104,6 +105,7 @@ static void *watch_loop(void *arg) {
         stop = server->stop;
         size_t n = stop ? 0 : survey(server, fds, looks, max);
         (void)pthread_mutex_unlock(&server->mutex);
+        pith_certificates_look(server->opts.certificates, pith_clock_now(&pith_clock_system));
         int ready = stop ? 0 : poll(fds, n, ROUND_MS);
         for (size_t i = 0; i < n && ready > 0; i++) {
             if (fds[i].revents != 0) {

@@ -1,8 +1,10 @@
 /* The Prometheus page, text format 0.0.4. Every series is there from the start, at zero. */
 #include "server/observe/metrics.h"
 #include "server/grpc/rpc_error.h"
+#include "server/observe/heap.h"
 #include "server/observe/observe_internal.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -84,6 +86,36 @@ static void write_requests(pith_observe *o, FILE *out) {
         pith_histogram_read(&o->duration[e], &view);
         (void)snprintf(labels, sizeof labels, "method=\"%s\"", pith_entry_name((pith_entry)e));
         pith_metric_histogram(out, name, labels, &view, NS);
+    }
+}
+
+/* gRFC A66's name and labels; "other" as there, for what does no work: health, reflection, the
+ * model's metadata, unknown methods. */
+static void write_rpcs(pith_observe *o, FILE *out) {
+    static const pith_rpc_code codes[] = {
+        PITH_RPC_OK,
+        PITH_RPC_CANCELLED,
+        PITH_RPC_INVALID_ARGUMENT,
+        PITH_RPC_DEADLINE_EXCEEDED,
+        PITH_RPC_NOT_FOUND,
+        PITH_RPC_RESOURCE_EXHAUSTED,
+        PITH_RPC_UNIMPLEMENTED,
+        PITH_RPC_INTERNAL,
+        PITH_RPC_UNAVAILABLE,
+        PITH_RPC_UNAUTHENTICATED,
+    };
+    const char *name = "grpc_server_call_duration_seconds";
+    char labels[LABEL_BYTES];
+    pith_metric_head(out, name, "histogram", "From a call's headers to its end, by status.");
+    for (int m = 0; m < PITH_RPC_METHODS; m++) {
+        const char *method = m == PITH_RPC_OTHER ? "other" : pith_entry_name((pith_entry)m);
+        for (size_t c = 0; c < sizeof codes / sizeof *codes; c++) {
+            pith_histogram_view view;
+            pith_histogram_read(&o->rpc[m][codes[c]], &view);
+            (void)snprintf(labels, sizeof labels, "grpc_method=\"%s\",grpc_status=\"%s\"", method,
+                           pith_rpc_code_name((int)codes[c]));
+            pith_metric_histogram(out, name, labels, &view, NS);
+        }
     }
 }
 
@@ -185,17 +217,25 @@ static void write_steps(const pith_engine_stats *s, FILE *out) {
     pith_metric_histogram(out, name, "", &s->batch_tokens, 1);
     pith_metric_gauge(out, "pith_engine_tokens_per_second", "The device's speed as last seen.",
                       s->tokens_per_second);
-    static const char *const states[] = {"serving", "draining", "stalled", "faulted"};
-    name = "pith_engine_state";
-    pith_metric_head(out, name, "gauge", "1 for the state that the engine is in.");
-    for (int i = 0; i <= PITH_ENGINE_FAULTED; i++) {
-        (void)fprintf(out, "%s{state=\"%s\"} %d\n", name, states[i], (int)s->state == i);
-    }
 }
 
-static void write_models(pith_observe *o, FILE *out) {
+static void write_state(const pith_observe *o, const pith_engine_stats *s, bool loaded, FILE *out) {
+    static const char *const states[] = {"serving", "draining", "stalled", "faulted"};
+    const char *name = "pith_engine_state";
+    pith_metric_head(out, name, "gauge", "1 for the state that the engine is in.");
+    for (int i = 0; i <= PITH_ENGINE_FAULTED; i++) {
+        (void)fprintf(out, "%s{state=\"%s\"} %d\n", name, states[i], loaded && (int)s->state == i);
+    }
+    (void)fprintf(out, "%s{state=\"loading\"} %d\n", name, !loaded);
+    int64_t since = atomic_load(&o->draining_since_ns);
+    int64_t drain_ns = since == 0 ? 0 : pith_clock_now(&pith_clock_system) - since;
+    pith_metric_gauge(out, "pith_drain_seconds", "Since the drain began; 0 while there is none.",
+                      (double)drain_ns * NS);
+}
+
+static void write_models(pith_engine *engine, FILE *out) {
     const pith_model_info *models;
-    size_t n = pith_engine_models(o->engine, &models);
+    size_t n = engine == NULL ? 0 : pith_engine_models(engine, &models);
     const char *name = "pith_model_info";
     pith_metric_head(out, name, "gauge", "A loaded model; always 1.");
     for (size_t i = 0; i < n; i++) {
@@ -205,6 +245,19 @@ static void write_models(pith_observe *o, FILE *out) {
         write_label(out, models[i].device);
         (void)fprintf(out, "\",dtype=\"%s\",isa=\"%s\"} 1\n", models[i].dtype, models[i].isa);
     }
+}
+
+static void write_open_fds(FILE *out) {
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL) {
+        return;
+    }
+    double n = -1; /* the folder's own */
+    for (const struct dirent *at = readdir(folder); at != NULL; at = readdir(folder)) {
+        n += at->d_name[0] != '.';
+    }
+    (void)closedir(folder);
+    pith_metric_gauge(out, "process_open_fds", "Open file descriptors.", n);
 }
 
 /* Names of the Prometheus client libraries. */
@@ -227,18 +280,43 @@ static void write_process(FILE *out) {
         }
         (void)fclose(statm);
     }
+    write_open_fds(out);
+    size_t allocated;
+    if (pith_heap_allocated(&allocated)) {
+        pith_metric_gauge(out, "pith_heap_allocated_bytes", "Memory allocated and not freed.",
+                          (double)allocated);
+    }
+}
+
+/* What an engine says that has done nothing yet. */
+static void read_stats(pith_engine *engine, pith_engine_stats *stats) {
+    if (engine != NULL) {
+        pith_engine_read_stats(engine, stats);
+        return;
+    }
+    *stats = (pith_engine_stats){0};
+    pith_histogram_view *times[] = {&stats->queue_ns,  &stats->ingest_ns, &stats->compute_ns,
+                                    &stats->finish_ns, &stats->total_ns,  &stats->step_ns};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        times[i]->bounds = &pith_histogram_seconds;
+    }
+    stats->batch_size.bounds = &pith_histogram_powers;
+    stats->batch_tokens.bounds = &pith_histogram_powers;
 }
 
 void pith_observe_write_page(pith_observe *observe, FILE *out) {
+    pith_engine *engine = atomic_load_explicit(&observe->engine, memory_order_acquire);
     pith_engine_stats stats;
-    pith_engine_read_stats(observe->engine, &stats);
+    read_stats(engine, &stats);
     write_requests(observe, out);
+    write_rpcs(observe, out);
     write_stages(&stats, out);
     write_queue(&stats, out);
     write_jobs(&stats, out);
     write_tokens(&stats, out);
     write_steps(&stats, out);
-    write_models(observe, out);
+    write_state(observe, &stats, engine != NULL, out);
+    write_models(engine, out);
     write_process(out);
     pith_tracer_write_metrics(observe->tracer, out);
     for (size_t i = 0; i < observe->n_sources; i++) {

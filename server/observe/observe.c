@@ -17,16 +17,26 @@ const char *pith_entry_name(pith_entry entry) {
     return names[entry];
 }
 
-pith_status pith_observe_open(pith_observe **observe, pith_engine *engine, const char *otlp_url,
-                              pith_err *err) {
+/* Nanoseconds: few, as each method has a histogram a status. */
+static const pith_histogram_bounds rpc_bounds = {
+    .n = 8,
+    .upper = {1000000, 5000000, 25000000, 100000000, 500000000, 2500000000, 10000000000,
+              60000000000},
+};
+
+pith_status pith_observe_open(pith_observe **observe, const char *otlp_url, pith_err *err) {
     *observe = NULL;
     pith_observe *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the metrics");
     }
-    made->engine = engine;
     for (int e = 0; e < PITH_ENTRY_COUNT; e++) {
         pith_histogram_init(&made->duration[e], &pith_histogram_seconds);
+    }
+    for (int m = 0; m < PITH_RPC_METHODS; m++) {
+        for (int code = 0; code < PITH_RPC_CODES; code++) {
+            pith_histogram_init(&made->rpc[m][code], &rpc_bounds);
+        }
     }
     pith_status status =
         otlp_url == NULL ? PITH_OK : pith_tracer_open(&made->tracer, otlp_url, err);
@@ -42,6 +52,21 @@ void pith_observe_close(pith_observe *observe) {
     if (observe != NULL) {
         pith_tracer_close(observe->tracer);
         free(observe);
+    }
+}
+
+void pith_observe_set_engine(pith_observe *observe, pith_engine *engine) {
+    atomic_store_explicit(&observe->engine, engine, memory_order_release);
+}
+
+void pith_observe_set_draining(pith_observe *observe) {
+    atomic_store(&observe->draining_since_ns, pith_clock_now(&pith_clock_system));
+}
+
+void pith_observe_rpc(pith_observe *observe, int entry, int code, int64_t duration_ns) {
+    bool known = entry >= 0 && entry < PITH_RPC_METHODS && code >= 0 && code < PITH_RPC_CODES;
+    if (observe != NULL && known) {
+        pith_histogram_add(&observe->rpc[entry][code], duration_ns < 0 ? 0 : (uint64_t)duration_ns);
     }
 }
 

@@ -42,12 +42,26 @@ typedef struct pith_request_event {
 } pith_request_event;
 
 /* otlp_url: where spans go, see tracer.h; NULL: nowhere. */
-PITH_MUST_USE pith_status pith_observe_open(pith_observe **observe, pith_engine *engine,
-                                            const char *otlp_url, pith_err *err);
+PITH_MUST_USE pith_status pith_observe_open(pith_observe **observe, const char *otlp_url,
+                                            pith_err *err);
 void pith_observe_close(pith_observe *observe);
+
+/* The engine has loaded. It outlives every page from here on; until then its series are at zero and
+ * its state is "loading". */
+void pith_observe_set_engine(pith_observe *observe, pith_engine *engine);
+
+/* A drain has begun: pith_drain_seconds counts. */
+void pith_observe_set_draining(pith_observe *observe);
 
 /* `observe` may be NULL. */
 void pith_observe_request(pith_observe *observe, const pith_request_event *event);
+
+/* A gRPC call of any method has ended. `entry`: its way in, or PITH_RPC_OTHER; `code`: its gRPC
+ * status, 0 to 16; `observe` may be NULL. */
+enum { PITH_RPC_OTHER = PITH_ENTRY_HTTP_COMPRESS, PITH_RPC_METHODS, PITH_RPC_CODES = 17 };
+_Static_assert((int)PITH_RPC_METHODS == (int)PITH_ENTRY_COUNT,
+               "the one way in that is no RPC is last");
+void pith_observe_rpc(pith_observe *observe, int entry, int code, int64_t duration_ns);
 
 /* Adds gauges of its own to the page; called for every page, with the lock of none held. */
 typedef void (*pith_metrics_source)(void *arg, FILE *out);

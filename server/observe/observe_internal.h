@@ -10,10 +10,12 @@
 #include <stdatomic.h>
 
 struct pith_observe {
-    pith_engine *engine;
-    pith_tracer *tracer; /* NULL without --otlp */
+    _Atomic(pith_engine *) engine;         /* NULL while it loads */
+    atomic_int_fast64_t draining_since_ns; /* 0: no drain */
+    pith_tracer *tracer;                   /* NULL without --otlp */
     atomic_uint_fast64_t requests[PITH_ENTRY_COUNT][PITH_STATUS_COUNT];
     pith_histogram duration[PITH_ENTRY_COUNT];
+    pith_histogram rpc[PITH_RPC_METHODS][PITH_RPC_CODES];
     struct {
         pith_metrics_source write;
         void *arg;

@@ -224,14 +224,15 @@ def killed_and_started_again(script):
     channel = script.channel(own=True, addr=first.addr, options=[("grpc.max_reconnect_backoff_ms", 200)])
     call = script.compress(channel)
     call(script.request(text="x"), timeout=20)
-    # Long enough to be at work when the server is killed, short enough to be admitted by the deadline.
+    # Long enough to be at work when the server is killed. No deadline: a machine that was busy when the server
+    # calibrated itself would refuse what it could not promise in time.
     text = "@delay=30000 x" if script.args.fake else "word 1 " * 5000
-    futures = [call.future(script.request(text=text), timeout=60) for _ in range(20)]
+    futures = [call.future(script.request(text=text)) for _ in range(20)]
     time.sleep(0.2)
     first.signal(signal.SIGKILL)
-    codes = {script.failure(future.result)[0] for future in futures}
+    codes = {script.failure(lambda: future.result(timeout=30))[0] for future in futures}
     first.process.wait()
-    script.check("calls_of_a_killed_server_fail", codes and codes <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}, codes)
+    script.check("calls_of_a_killed_server_are_unavailable", codes == {"UNAVAILABLE"}, codes)
     words = [*script.args.pithd_args.split()]
     second = Server(script.args.pithd, words, listen=first.addr)
     served = lambda: script.failure(lambda: call(script.request(text="x 1"), timeout=5))[0] == "OK"

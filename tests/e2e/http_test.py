@@ -2,6 +2,7 @@
 import concurrent.futures
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -247,7 +248,10 @@ def metrics(script):
         'pith_request_duration_seconds_count{method="POST /compress"} 0', "pith_request_queue_seconds_count 0",
         "pith_request_tokenize_seconds_count 0", 'pith_request_inference_seconds_count{phase="encode"} 0',
         "pith_batch_size_count 0", "pith_batch_tokens_count 0", 'pith_tokens_total{kind="kept"} 0',
-        'pith_passed_through_total{reason="too_short"} 0') if name not in page]
+        'pith_passed_through_total{reason="too_short"} 0', "pith_drain_seconds 0", "pith_grpc_calls_refused_total 0",
+        'grpc_server_call_duration_seconds_count{grpc_method="pith.v1.CompressionService/Compress",'
+        'grpc_status="UNAVAILABLE"} 0', 'grpc_server_call_duration_seconds_count{grpc_method="other",'
+        'grpc_status="OK"} 0', "pith_http_peers_gone_total 0") if name not in page]
     if not script.args.fake: # the warm-up has run a batch
         missing = [name for name in missing if not name.startswith("pith_batch")]
     script.check("every_series_is_there_from_the_start_at_zero", not missing, missing)
@@ -270,10 +274,27 @@ def metrics(script):
         ("pith.v1.CompressionService/Compress", "OK", ""),
         ("pith.v1.CompressionService/Compress", "INVALID_ARGUMENT", "INVALID_REQUEST"))]
     script.check("requests_are_counted_by_method_code_and_reason", counts == [1, 1, 1, 1], counts)
+    health = script.unary(script.channel(own=True, addr=server.addr), "/grpc.health.v1.Health/Check",
+                          "grpc.health.v1.HealthCheckRequest", "grpc.health.v1.HealthCheckResponse")
+    health(script.messages["grpc.health.v1.HealthCheckRequest"](), timeout=10)
+    ended = 'grpc_server_call_duration_seconds_count{grpc_method="%s",grpc_status="%s"}'
+    own = "pith.v1.CompressionService/Compress"
+    script.check("calls_are_timed_by_method_and_status", wait_until(lambda: [
+        metric(server, ended % key) for key in ((own, "OK"), (own, "INVALID_ARGUMENT"), ("other", "OK"))] == [1, 1, 1]),
+                 [line for line in ask(server, "GET", "/metrics")[2].decode().splitlines() if "grpc_server" in line and
+                  "_count" in line and not line.endswith(" 0")])
+    if script.args.fake:
+        script.failure(lambda: call(script.request(text="@delay=5000 late"), timeout=0.1))
+        slow = call.future(script.request(text="@delay=5000 late"))
+        time.sleep(0.2)
+        slow.cancel()
+        script.check("calls_that_ran_out_of_time_or_were_cancelled_are_told_apart", wait_until(lambda: [
+            metric(server, ended % (own, code)) for code in ("DEADLINE_EXCEEDED", "CANCELLED")] == [1, 1]))
+    n_requests = 6 if script.args.fake else 4
     server.stop()
     lines = [json.loads(line) for line in server.lines if line.startswith("{")]
     requests = [line for line in lines if line["message"] == "request"]
-    script.check("each_request_is_one_json_line", len(requests) == 4, server.lines)
+    script.check("each_request_is_one_json_line", len(requests) == n_requests, server.lines)
     script.check("a_line_has_the_id_the_trace_and_the_time",
                  requests[0]["id"] == "id-7" and requests[0]["trace"] == trace[3:35] and requests[0]["ms"] > 0 and
                  requests[0]["text_bytes"] == 25 and requests[1]["field"] == "target_ratio", requests[:2])
@@ -322,19 +343,26 @@ def placeholders(script):
         server.stop()
 
 
+def self_signed(chain, key):
+    """Both files anew, each in place at once."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", key + ".new", "-out", chain + ".new"], check=True, capture_output=True)
+    for name in (key, chain):
+        os.replace(name + ".new", name)
+
+
 def tls(script):
     if shutil.which("openssl") is None:
         print("skip tls: no openssl program to make a certificate with")
         return
     folder = tempfile.mkdtemp()
     chain, key = f"{folder}/chain.pem", f"{folder}/key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-                    "-keyout", key, "-out", chain], check=True, capture_output=True)
+    self_signed(chain, key)
     server = start(script, "--tls-cert", chain, "--tls-key", key)
-    context = ssl.create_default_context(cafile=chain)
+    first = ssl.create_default_context(cafile=chain)
 
-    def secure(method, path, body=None):
+    def secure(method, path, body=None, context=first):
         connection = http.client.HTTPSConnection(server.http, timeout=30, context=context)
         connection.request(method, path, body)
         reply = connection.getresponse()
@@ -343,10 +371,30 @@ def tls(script):
     script.check("compress_works_over_tls", status == 200 and json.loads(body)["original_tokens"] == 5200, status)
     script.check("probes_are_behind_tls_too", secure("GET", "/livez") == (200, b"live\n"))
     script.check("plain_text_gets_nothing", not raw(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", 12).startswith(b"HTTP"))
+    kept = http.client.HTTPSConnection(server.http, timeout=30, context=first)
+    kept.request("GET", "/livez")
+    kept.getresponse().read()
+    self_signed(chain, key)
+    second = ssl.create_default_context(cafile=chain)
+
+    def trusted(context):
+        try:
+            return secure("GET", "/readyz", context=context)[0] == 200
+        except ssl.SSLError:
+            return False
+    script.check("new_certificates_are_taken_up_by_http", wait_until(lambda: trusted(second), 15))
+    script.check("the_old_certificate_of_http_is_gone", not trusted(first))
+    kept.request("GET", "/livez")
+    script.check("an_open_http_connection_outlives_its_certificate", kept.getresponse().read() == b"live\n")
+    kept.close()
+    with open(chain, "w", encoding="utf-8") as file:
+        file.write("not a certificate\n")
+    script.check("a_broken_certificate_of_http_changes_nothing", wait_until(
+        lambda: any("http/1.1: the old certificates stay" in line for line in server.lines), 10) and trusted(second))
     if script.args.fake:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             slow = json.dumps({"content": "@delay=1500 word"})
-            futures = [pool.submit(secure, "POST", "/compress", slow) for _ in range(4)]
+            futures = [pool.submit(secure, "POST", "/compress", slow, second) for _ in range(4)]
             time.sleep(0.5)
             server.signal()
             codes = [f.result()[0] for f in futures]
@@ -378,6 +426,7 @@ def drain(script):
         reply = kept.getresponse()
         reply.read()
         script.check("a_draining_server_is_not_ready", reply.status == 503, reply.status)
+        script.check("metrics_say_how_long_the_drain_has_lasted", 0 < metric(server, "pith_drain_seconds") < 5)
         time.sleep(0.8) # the lame duck is over
         script.check("a_draining_server_takes_no_connections", refuses(server))
         script.check("texts_in_flight_are_answered", all(f.result()[0] == 200 for f in futures))

@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 
+import http_test
 from support import Script, wait_until
 
 GOOD = [("authorization", "Bearer first-key-0123456789")]
@@ -29,7 +30,7 @@ def keys(script):
         return
     path = os.path.join(tempfile.mkdtemp(), "keys")
     write(path, "# two\nalice first-key-0123456789\nbob small-key-0123456789 100 300\n")
-    server = script.start("--keys", path, "--health", "127.0.0.1:0")
+    server = http_test.start(script, "--keys", path, "--health", "127.0.0.1:0")
     channel = script.channel(own=True, addr=server.addr)
     call = script.compress(channel)
     ask = lambda metadata, text="a text of 4 words": script.failure(
@@ -44,6 +45,10 @@ def keys(script):
     stream = script.stream(channel)
     code, _, _, _ = script.failure(lambda: list(stream(iter([script.item(text="x")]), timeout=20)))
     script.check("a_stream_without_a_key_is_unauthenticated", code == "UNAUTHENTICATED", code)
+    refused = {method: http_test.metric(server, f'pith_requests_total{{method="pith.v1.CompressionService/{method}",'
+                                                'code="UNAUTHENTICATED",reason="NO_KEY"}')
+               for method in ("Compress", "StreamCompress")}
+    script.check("calls_without_a_key_are_counted", refused == {"Compress": 3, "StreamCompress": 1}, refused)
     n = len(list(stream(iter([script.item(text="x")]), timeout=20, metadata=GOOD)))
     script.check("a_stream_with_a_key_is_served", n == 1, n)
     script.check("health_needs_no_key", health(script, server.addr) == 1)
@@ -95,7 +100,7 @@ def loading(script):
     """The port answers before the model is there, and says so."""
     if not script.args.fake:
         return
-    server = script.start("--load-ms", "1500", "--health", "127.0.0.1:0")
+    server = http_test.start(script, "--load-ms", "1500", "--health", "127.0.0.1:0")
     call = script.compress(script.channel(own=True, addr=server.addr))
     names = {"": 2, "pith.v1.CompressionService": 2, "liveness": 1}
     check = script.unary(script.channel(own=True, addr=server.health), "/grpc.health.v1.Health/Check",
@@ -106,6 +111,17 @@ def loading(script):
     code, _, details, _ = script.failure(lambda: call(script.request(text="x"), timeout=10))
     script.check("before_warm_up_a_call_is_unavailable", code == "UNAVAILABLE" and
                  details["ErrorInfo"].reason == "LOADING" and "RetryInfo" in details, (code, details))
+    pages = {path: http_test.ask(server, "GET", path)[0] for path in ("/livez", "/readyz", "/v1/models", "/metrics")}
+    script.check("before_warm_up_http_lives_and_is_not_ready",
+                 pages == {"/livez": 200, "/readyz": 503, "/v1/models": 200, "/metrics": 200}, pages)
+    status, headers, reply = http_test.compress(server, "x")
+    script.check("before_warm_up_http_compresses_nothing", status == 503 and int(headers["Retry-After"]) >= 1 and
+                 reply["error"]["reason"] == "LOADING", (status, headers, reply))
+    states = [http_test.metric(server, f'pith_engine_state{{state="{name}"}}') for name in ("loading", "serving")]
+    script.check("metrics_say_that_the_model_loads", states == [1, 0], states)
+    script.check("after_warm_up_http_is_ready", wait_until(lambda: http_test.ask(server, "GET", "/readyz")[0] == 200, 10) and
+                 http_test.compress(server, "x")[0] == 200 and
+                 http_test.metric(server, 'pith_engine_state{state="loading"}') == 0)
     script.check("after_warm_up_it_serves", wait_until(lambda: ask("") == 1, 10) and
                  call(script.request(text="x"), timeout=10).input_words == 1)
     server.stop()

@@ -53,8 +53,8 @@ def probes(script):
     metadata = client("ModelMetadata", name=model)
     tensors = [(t.name, t.datatype, list(t.shape)) for t in (*metadata.inputs, *metadata.outputs)]
     script.check("metadata_lists_the_tensors", tensors == [
-        ("text", "BYTES", [1]), ("compressed_text", "BYTES", [1]), ("input_tokens", "UINT32", [1]),
-        ("kept_tokens", "UINT32", [1])] and list(metadata.versions) == ["1"], metadata)
+        ("text", "BYTES", [-1]), ("compressed_text", "BYTES", [-1]), ("input_tokens", "UINT32", [-1]),
+        ("kept_tokens", "UINT32", [-1])] and list(metadata.versions) == ["1"], metadata)
     code, _, details, _ = script.failure(lambda: client("ModelMetadata", name="nope"))
     script.check("metadata_of_another_model_is_not_found", code == "NOT_FOUND" and "ResourceInfo" in details,
                  (code, details))
@@ -91,6 +91,60 @@ def infer(script):
         script.check(f"parameter_{name}_is_accepted", client.infer(**parameters).id == "oip-1")
 
 
+def several(script):
+    """A tensor of n texts: n texts back, in its shape, each as it is alone."""
+    client = Client(script)
+    texts = [TEXT + f"text {i} " * i for i in range(6)] + ["", "short"]
+    alone = [script.compress(script.channel())(script.request(text=text), timeout=30) for text in texts]
+    for form, shape in (("contents", (8,)), ("contents_in_two_dimensions", (4, 2)), ("raw", (8, 1))):
+        message = client.request("ModelInfer")(id="n")
+        tensor = message.inputs.add(name="text", datatype="BYTES", shape=shape)
+        if form == "raw":
+            message.raw_input_contents.append(b"".join(struct.pack("<I", len(t.encode())) + t.encode() for t in texts))
+        else:
+            tensor.contents.bytes_contents.extend(t.encode() for t in texts)
+        reply = client("ModelInfer", message=message)
+        if form == "raw":
+            data, got = reply.raw_output_contents[0], []
+            while data:
+                n = struct.unpack("<I", data[:4])[0]
+                got.append(data[4:4 + n].decode())
+                data = data[4 + n:]
+            counts = [list(struct.unpack("<8I", raw)) for raw in reply.raw_output_contents[1:]]
+        else:
+            got = [one.decode() for one in reply.outputs[0].contents.bytes_contents]
+            counts = [list(out.contents.uint_contents) for out in reply.outputs[1:]]
+        script.check(f"texts_in_{form}_are_answered_as_alone_and_in_order",
+                     got == [one.text for one in alone] and
+                     counts == [[one.input_tokens for one in alone], [one.kept_tokens for one in alone]] and
+                     all(list(out.shape) == list(shape) for out in reply.outputs), reply)
+    def ask(n, elements, raw=None, **fields):
+        message = client.request("ModelInfer")(**fields)
+        tensor = message.inputs.add(name="text", datatype="BYTES", shape=n)
+        if raw is not None:
+            message.raw_input_contents.append(raw)
+        else:
+            tensor.contents.bytes_contents.extend(elements)
+        return script.failure(lambda: client("ModelInfer", message=message))
+    many = [b"a"] * 257
+    for name, outcome in {"257_texts": ask((257,), many), "a_shape_that_overflows": ask((1 << 62, 4, 4), many),
+                          "fewer_texts_than_the_shape": ask((3,), many[:2]),
+                          "more_texts_than_the_shape": ask((3,), many[:4]),
+                          "raw_bytes_behind_the_last": ask((2,), None, b"\1\0\0\0a" * 2 + b"x"),
+                          "raw_bytes_of_one_text_less": ask((3,), None, b"\1\0\0\0a" * 2)}.items():
+        script.check(f"{name}_is_refused", outcome[0] == "INVALID_ARGUMENT" and "BadRequest" in outcome[2], outcome[:2])
+    code, _, _, _ = ask((256,), [b"word 7"] * 256)
+    script.check("256_texts_are_answered", code == ("OK" if not script.args.fake else code) and
+                 code in ("OK", "RESOURCE_EXHAUSTED"), code)
+    code, text, details, _ = ask((4,), [b"fine", b"fine", b"ab\xff", b"fine"])
+    script.check("one_text_that_is_refused_is_the_calls_answer", code == "INVALID_ARGUMENT" and
+                 details["BadRequest"].field_violations[0].field == "text", (code, text))
+    if script.args.fake:
+        code, text, details, _ = ask((3,), [b"fine", b"@status=UNAVAILABLE x", b"@delay=200 fine"], id="seven")
+        script.check("one_text_that_fails_is_the_calls_answer", code == "UNAVAILABLE" and
+                     details["RequestInfo"].request_id == "seven", (code, text))
+
+
 def refusals(script):
     client = Client(script)
     for name, asked, field in (
@@ -103,7 +157,8 @@ def refusals(script):
             ("a_parameter_that_is_not_known", dict(ratio=0.5), "parameters"),
             ("another_tensor", dict(name="prompt"), "inputs"),
             ("another_datatype", dict(datatype="FP32"), "inputs"),
-            ("two_elements", dict(shape=(2,)), "inputs"),
+            ("one_element_in_a_shape_of_two", dict(shape=(2,)), "inputs"),
+            ("an_empty_shape", dict(shape=(0,)), "inputs"),
             ("a_negative_shape", dict(shape=(-1,)), "inputs"),
             ("a_shape_of_nine", dict(shape=(1,) * 9), "inputs"),
             ("an_output_that_is_not_there", dict(outputs=("logits",)), "outputs"),
@@ -172,6 +227,12 @@ def triton(script):
         script.check("tritonclient_infers" + ("_named_outputs" if outputs else ""),
                      reply.as_numpy("compressed_text")[0].decode() == own.text and
                      reply.as_numpy("kept_tokens")[0] == own.kept_tokens, reply.get_response())
+    both = triton.InferInput("text", [2, 1], "BYTES")
+    both.set_data_from_numpy(numpy.array([[TEXT.encode()], [b"a short one"]], dtype=object))
+    reply = client.infer(model, [both], parameters={"target_ratio": "0.4"})
+    script.check("tritonclient_infers_two_texts", reply.as_numpy("compressed_text").shape == (2, 1) and
+                 reply.as_numpy("compressed_text")[0][0].decode() == own.text and
+                 reply.as_numpy("kept_tokens")[0][0] == own.kept_tokens, reply.get_response())
     try:
         client.infer("nope", [text])
         script.check("tritonclient_sees_a_refusal", False)
@@ -181,4 +242,4 @@ def triton(script):
 
 if __name__ == "__main__":
     script = Script(__doc__)
-    sys.exit(script.run(probes, infer, refusals, scripted, triton))
+    sys.exit(script.run(probes, infer, several, refusals, scripted, triton))

@@ -6,6 +6,7 @@ from the descriptor set that the build leaves behind, not from generated stubs. 
 has the scripted engine of tests/server. Every check prints "ok NAME" or "not ok NAME: what was seen".
 """
 import argparse
+import atexit
 import os
 import re
 import signal
@@ -82,6 +83,7 @@ class Server:
             before = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit_fds, limit_fds))
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace",
                                         preexec_fn=before)
+        atexit.register(self.process.kill)  # a part that fails leaves its server behind
         self.lines = []
         self.addr = None
         self.http = None
@@ -203,7 +205,7 @@ class Script:
             try:
                 part(self)
             except Exception:
-                self.check(part.__name__, False, traceback.format_exc())
+                self.check(part.__name__, False, traceback.format_exc()[-600:])
         if self.server is not None:
             try:
                 self.server.stop()

@@ -18,20 +18,12 @@ static void require(bool holds) {
 }
 
 static void answer(const pith_infer_form *form, const pith_infer_request *message,
-                   const ProtobufCBinaryData *text) {
-    const pith_compress_result result = {
-        .text = text->len == 0 ? "" : (const char *)text->data,
-        .text_len = text->len,
-        .input_tokens = 7,
-        .kept_tokens = 5,
-    };
-    const pith_reply reply = {.result = &result};
+                   const pith_infer_element *elements) {
     pith_arena arena;
     pith_err err = {0};
     pith_infer_response out;
-    pith_arena_init(&arena, PITH_INFER_ARENA_BYTES + PITH_ARENA_CHUNK_BYTES * PITH_INFER_OUTPUTS +
-                                result.text_len);
-    require(pith_infer_write(&reply, form, message->id, &arena, &out, &err) == PITH_OK);
+    pith_arena_init(&arena, pith_infer_arena_bytes(form, elements));
+    require(pith_infer_write(elements, form, "m", message->id, &arena, &out, &err) == PITH_OK);
     size_t len = inference__model_infer_response__get_packed_size(&out);
     uint8_t *packed = malloc(len + 1);
     require(packed != NULL && inference__model_infer_response__pack(&out, packed) == len);
@@ -39,6 +31,33 @@ static void answer(const pith_infer_form *form, const pith_infer_request *messag
     require(out.n_raw_output_contents == (form->raw ? form->n_outputs : 0));
     free(packed);
     pith_arena_reset(&arena);
+}
+
+/* Every text that was sent, read as Pith's own and sent back. */
+static void echo(const pith_infer_request *message, const pith_infer_form *form,
+                 Pith__V1__CompressRequest *asked, pith_arena *arena, size_t size) {
+    static pith_infer_element elements[PITH_INFER_ELEMENTS_MAX];
+    require(form->n >= 1 && form->n <= PITH_INFER_ELEMENTS_MAX);
+    require(form->n_outputs <= PITH_INFER_OUTPUTS && form->n_shape <= PITH_INFER_SHAPE_MAX);
+    size_t at = 0;
+    size_t total = 0;
+    for (size_t i = 0; i < form->n; i++) {
+        pith_compress_request request;
+        pith_submit_opts submit = {0};
+        pith_fault fault = {0};
+        require(pith_infer_next_text(message, &at, &asked->text));
+        total += asked->text.len;
+        pith_status status =
+            pith_request_read(asked, "", TEXT_BYTES_MAX, arena, &request, &submit, &fault);
+        require(status != PITH_OK || request.text_len == asked->text.len);
+        elements[i] =
+            (pith_infer_element){.text = asked->text.len == 0 ? "" : (const char *)asked->text.data,
+                                 .text_len = asked->text.len,
+                                 .input_tokens = 7,
+                                 .kept_tokens = 5};
+    }
+    require(total <= size && !pith_infer_next_text(message, &at, &asked->text));
+    answer(form, message, elements);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -53,13 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const pith_infer_request *message = (const pith_infer_request *)decoded;
         pith_status status = pith_infer_read(message, &asked, &form, &fault);
         if (status == PITH_OK) {
-            pith_compress_request request;
-            pith_submit_opts submit = {0};
-            require(asked.text.len <= size && form.n_outputs <= PITH_INFER_OUTPUTS);
-            status =
-                pith_request_read(&asked, "", TEXT_BYTES_MAX, &arena, &request, &submit, &fault);
-            require(status != PITH_OK || request.text_len == asked.text.len);
-            answer(&form, message, &asked.text);
+            echo(message, &form, &asked, &arena, size);
         } else {
             require(status == PITH_INVALID || status == PITH_NOT_FOUND);
             require(fault.field[0] != '\0' && fault.err.text[0] != '\0');

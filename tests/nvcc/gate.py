@@ -4,7 +4,8 @@ A kernel is refused for: spills, a stack frame, any ptxas line marked (C75..) (w
 added or moved), registers x threads above a multiprocessor's 65,536, another number of HGMMA
 instructions than expected.txt says. Files that include prim/tma.cuh or prim/wgmma.cuh, and the
 emulator's tests, are compiled for sm_90a alone; the others for sm_90a, sm_80 and compute_80 PTX. The
-emulator's tests are then linked into a program for a GPU, which runs where there is one.
+emulator's tests are then linked into a program for a GPU, which runs where there is one. What the
+backend declares of cuBLASLt and NCCL is held against their headers (interfaces.c).
 
 Each check is proved on a broken file first (tests/nvcc/broken): its first line names what it must be
 refused for. Prints "ok", "not ok" and "skip" lines; without a toolkit every test is skipped by name.
@@ -30,6 +31,7 @@ TESTS = "tests/kernels/emu/"
 SOURCES = ["kernels/cuda/*.cu", "runtime/backend/cuda/*.cu", "bench/gpu/*.cu", TESTS + "*.cu"]
 FLAGS = ["-std=c++17", "-O3", "-I" + ROOT, "-Xptxas", "-v", "--Werror", "all-warnings",
          "-Xcompiler", "-Wall,-Wextra"]
+LIBRARY_HEADERS = ["cublasLt.h", "nccl.h"]
 SM90A = ["-gencode", "arch=compute_90a,code=sm_90a"]
 SM80 = ["-gencode", "arch=compute_80,code=[sm_80,compute_80]"]
 
@@ -256,9 +258,35 @@ def check_bounded_waits(nvcc, folder):
                    [("compile", done.stdout[-3000:])] if done.returncode != 0 else [])
 
 
+def check_interfaces(nvcc, folder):
+    """What we declare of libraries that are opened at run time is what their headers say."""
+    names = ["nvcc.declared_interfaces_are_those_of_the_libraries",
+             "nvcc.refuses_a_declaration_that_differs"]
+    root = os.path.dirname(os.path.dirname(nvcc))
+    places = [root + "/include", root + "/targets/x86_64-linux/include",
+              os.path.dirname(root) + "/nccl/include"]
+    for header in LIBRARY_HEADERS:
+        if not any(os.path.exists(os.path.join(place, header)) for place in places):
+            for name in names:
+                print(f"skip {name} (no {header})")
+            return 0
+    command = ["cc", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Werror", "-I" + ROOT,
+               *(f"-isystem{place}" for place in places), "-c", "-o",
+               os.path.join(folder, "interfaces.o"), ROOT + "/tests/nvcc/interfaces.c"]
+    failed = 0
+    for name, more in zip(names, ([], ["-DBROKEN"])):
+        done = subprocess.run(command + more, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False)
+        good = (done.returncode == 0) != bool(more)
+        failed += verdict(name, [] if good else [("compile", done.stdout[-3000:] or "accepted")])
+    return failed
+
+
 def skip_all(sources, reason):
     names = ["nvcc.refuses_" + os.path.basename(path)[:-3] for path, _ in broken_files()]
     names += ["nvcc.refuses_a_table_line_without_its_kernel"] + [test_name(s) for s in sources]
+    names += ["nvcc.declared_interfaces_are_those_of_the_libraries",
+              "nvcc.refuses_a_declaration_that_differs"]
     names += ["nvcc.every_line_of_the_table_names_a_source", "nvcc.bounded_waits_compile",
               "nvcc.instruction_tests_link_for_a_gpu", "nvcc.instruction_tests_run_on_a_gpu"]
     for name in names:
@@ -303,6 +331,7 @@ def main():
             failed += verdict("nvcc.every_line_of_the_table_names_a_source",
                               [("table", path) for path in sorted(unused)])
             failed += check_bounded_waits(nvcc, folder)
+            failed += check_interfaces(nvcc, folder)
             failed += link_tests(nvcc, folder, sources)
     return 1 if failed else 0
 

@@ -9,7 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { JOBS_MAX_DEFAULT = 4096, HEARTBEAT_MS = 50 };
+/* Beats as the engine's; its thread looks up more often. */
+enum { JOBS_MAX_DEFAULT = 4096, BEAT_MS = 500, LOOK_MS = 50 };
 
 typedef struct script {
     int64_t delay_ns;
@@ -251,7 +252,7 @@ static void *engine_loop(void *arg) {
                 continue;
             }
         }
-        int64_t until = now + (engine->jobs != NULL ? 1 : HEARTBEAT_MS) * INT64_C(1000000);
+        int64_t until = now + (engine->jobs != NULL ? 1 : LOOK_MS) * INT64_C(1000000);
         struct timespec at = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
         (void)pthread_cond_timedwait(&engine->wake, &engine->mutex, &at);
     }
@@ -268,6 +269,7 @@ pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts,
     }
     (*engine)->jobs_max = opts->jobs_max == 0 ? JOBS_MAX_DEFAULT : opts->jobs_max;
     (*engine)->text_bytes_max = opts->text_bytes_max;
+    (*engine)->stats.heartbeat_ns = now_ns();
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -408,7 +410,7 @@ void pith_engine_read_stats(pith_engine *engine, pith_engine_stats *stats) {
     }
     stats->batch_tokens.bounds = &pith_histogram_powers;
     stats->batch_size.bounds = &pith_histogram_powers;
-    stats->beat_ns = HEARTBEAT_MS * INT64_C(1000000);
+    stats->beat_ns = BEAT_MS * INT64_C(1000000);
     stats->state = pith_engine_check(engine);
 }
 
@@ -417,7 +419,7 @@ pith_engine_state pith_engine_check(pith_engine *engine) {
     int64_t silent = now_ns() - engine->stats.heartbeat_ns;
     bool draining = engine->draining;
     (void)pthread_mutex_unlock(&engine->mutex);
-    if (silent > PITH_BEATS_MISSED_MAX * HEARTBEAT_MS * INT64_C(1000000)) {
+    if (silent > PITH_BEATS_MISSED_MAX * BEAT_MS * INT64_C(1000000)) {
         return PITH_ENGINE_STALLED;
     }
     return draining ? PITH_ENGINE_DRAINING : PITH_ENGINE_SERVING;

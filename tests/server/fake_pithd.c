@@ -104,9 +104,11 @@ static void *hurry(void *arg) {
 }
 
 static pith_status open_doors(doors *d, settings *s, pith_engine *engine, pith_err *err) {
-    pith_status status = pith_observe_open(&d->observe, engine, s->otlp, err);
-    s->http.engine = engine;
-    s->server.engine = s->load_ms == 0 ? engine : NULL;
+    pith_status status = pith_observe_open(&d->observe, s->otlp, err);
+    if (status == PITH_OK && s->load_ms == 0) {
+        s->server.engine = s->http.engine = engine;
+        pith_observe_set_engine(d->observe, engine);
+    }
     s->server.observe = s->http.observe = d->observe;
     if (status == PITH_OK && s->keys != NULL) {
         status = pith_keys_open(&d->keys, s->keys, err);
@@ -150,7 +152,11 @@ static void serve(const settings *s, doors *d, pith_engine *fake, const sigset_t
                   health == NULL ? "" : ", health on ", health == NULL ? "" : health);
     if (s->load_ms > 0) {
         (void)usleep(s->load_ms * 1000);
-        pith_grpc_server_set_ready(d->grpc, fake, d->observe);
+        pith_observe_set_engine(d->observe, fake);
+        pith_grpc_server_set_ready(d->grpc, fake);
+        if (d->http != NULL) {
+            pith_http_set_ready(d->http, fake);
+        }
     }
     while (sigwait(signals, &number) == 0 && number == SIGHUP) {
         pith_err err;
@@ -159,6 +165,7 @@ static void serve(const settings *s, doors *d, pith_engine *fake, const sigset_t
     }
     pthread_t second;
     bool watched = pthread_create(&second, NULL, hurry, d) == 0;
+    pith_observe_set_draining(d->observe);
     if (d->http != NULL) {
         pith_http_lame_duck(d->http);
     }

@@ -226,9 +226,9 @@ static void put_inside(sim *s, uint32_t d, pith_step *step) {
 }
 
 static void start_steps(sim *s) {
-    uint32_t d;
-    for (pith_step *step = pith_scheduler_cut(s->scheduler, &d, s->now); step != NULL;
-         step = pith_scheduler_cut(s->scheduler, &d, s->now)) {
+    for (pith_step *step = pith_scheduler_cut(s->scheduler, s->now); step != NULL;
+         step = pith_scheduler_cut(s->scheduler, s->now)) {
+        uint32_t d = step->device;
         check_step(s, step);
         if (s->n_inside[d] == PITH_STEPS_IN_FLIGHT) {
             complain(s, "more steps inside than a device holds", s->n_steps);

@@ -1,11 +1,11 @@
 """What a mask of kept words is worth. All measures lie between 0 and 1, higher is better:
 
-  types  recall of distinct words that are neither stop-words nor held by the floor
-  rare   the same, of those that at most 8 training documents hold
-  lines  distinct line templates of which at least half of the free words survive
-  key    free words of the domain's key lines (errors, changes, definitions, headings, singletons)
-  m      mean of the four, domains weighing the same
-  rho    Spearman correlation with the labels N + R (and N, R alone) on free words
+types  recall of distinct words that are neither stop-words nor held by the floor
+rare   the same, of those that at most 8 training documents hold
+lines  distinct line templates of which at least half of the free words survive
+key    free words of the domain's key lines (errors, changes, definitions, headings, singletons)
+m      mean of the four, domains weighing the same
+rho    Spearman correlation with the labels N + R (and N, R alone) on free words
 """
 
 import collections

@@ -6,8 +6,6 @@ import collections
 import engine
 import floor
 
-FIELDS = ("documents", "input_tokens", "kept_tokens", "floor_tokens", "folded_tokens")
-
 
 def covered(ranges, start, end):
     """Whether one of the ascending ranges holds [start, end)."""

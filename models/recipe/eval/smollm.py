@@ -11,9 +11,11 @@ import torch
 from torch.nn import functional as F
 
 BOS = 0
-LAYER = (
-    ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
-    + ("ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
+LAYER = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output") + (
+    "ffn_norm",
+    "ffn_gate",
+    "ffn_up",
+    "ffn_down",
 )
 
 
@@ -52,12 +54,17 @@ class Judge:
             t.name: torch.from_numpy(gguf.quants.dequantize(t.data, t.tensor_type).copy())
             for t in reader.tensors
         }
-        self.embedding, self.final_norm = tensors["token_embd.weight"], tensors["output_norm.weight"]
+        self.embedding, self.final_norm = (
+            tensors["token_embd.weight"],
+            tensors["output_norm.weight"],
+        )
         self.layers = [
             [tensors[f"blk.{i}.{name}.weight"] for name in LAYER]
             for i in range(number("block_count"))
         ]
-        self.heads, self.kv_heads = number("attention.head_count"), number("attention.head_count_kv")
+        self.heads, self.kv_heads = number("attention.head_count"), number(
+            "attention.head_count_kv"
+        )
         self.eps = number("attention.layer_norm_rms_epsilon")
         self.theta, self.head_dim = number("rope.freq_base"), number("rope.dimension_count")
 

@@ -8,6 +8,10 @@ import numpy as np
 import floor
 import labels
 
+# Goes to config.json. On validation documents m25 at equal words / at equal tokens is .524 / .342
+# without it, .529 / .359 at .25, .528 / .368 at .5, .509 / .396 at 1.
+LENGTH_EXPONENT = 0.5
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Document:
@@ -24,6 +28,12 @@ class Document:
     tokens: np.ndarray  # tokens whose last non-space character is in the word
     space: np.ndarray  # tokens of white space before the word
     source: dict  # the item of the data set
+
+
+def priced(logits, tokens):
+    """Scores of words as the engine decides by them: the odds divided by tokens ** LENGTH_EXPONENT."""
+    logits = np.asarray(logits, np.float64) - LENGTH_EXPONENT * np.log(np.maximum(1, tokens))
+    return 1 / (1 + np.exp(-logits))
 
 
 def document(item):

@@ -74,17 +74,23 @@ struct pith_ops_ctx {
     size_t in_bytes;
     size_t out_bytes;
     cuda_layout layout; /* of the step being enqueued */
+    uint32_t rows;      /* of the step being enqueued */
     uint16_t *hidden16; /* [tokens_max, hidden] dtype: the span convolution's operand */
     float *conv;        /* [tokens_max, 5 * span_channels] f32 */
+    float *sums;        /* [tokens_max, n] f32 of a library's product, where one is used */
     uint32_t *saturated;
 
     cuda_recording recordings[CUDA_RECORDINGS];
     cuda_recording *recorded; /* being recorded, or NULL */
     uint32_t class_of_step;
+    uint32_t pairs;    /* of CTAs that share weight tiles, resident at once; 0: none */
     bool fast;         /* wgmma kernels */
     bool fast_refused; /* one of them was off: safe ones serve, under another name */
-    bool graphs;       /* steps are recorded */
-    bool dependent;    /* kernels start while the one before them ends (sm_90) */
+    bool graphs;    /* steps are recorded; not where a library, told rows by the host, multiplies */
+    bool dependent; /* kernels start while the one before them ends (sm_90) */
+
+    struct cuda_lt *lt; /* cuBLASLt, where it was asked for; else NULL */
+    char isa[64];       /* complete when the models are loaded */
 
     bool in_step;
     pith_err failed; /* outside a step: first failure until sync reports it */
@@ -100,6 +106,7 @@ struct pith_packed {
     pk_dtype dtype;
     size_t rows; /* packed */
     size_t cols;
+    const struct cuda_lt_plan *plan; /* by a library; NULL: by our own kernels */
 };
 
 /* Notes a failed call: in the step's slot, in the context, or as the device's death. */
@@ -144,6 +151,11 @@ void cuda_release_steps(pith_ops_ctx *ctx);
 pith_status cuda_pack(pith_ops_ctx *ctx, const pith_matrix *weight, const pith_pack_opts *opts,
                       pith_packed **packed, pith_err *err);
 void cuda_packed_free(pith_ops_ctx *ctx, pith_packed *packed);
+
+/* Several devices: replicate.c. */
+pith_status cuda_replicate(pith_ops_ctx *const *ctxs, uint32_t n_ctxs,
+                           const pith_ops_held *const *held, size_t n_held, pith_err *note,
+                           pith_err *err);
 
 /* Operations: operations.c. */
 void cuda_embed_norm(pith_ops_ctx *ctx, const pith_op_embed_norm *op);

@@ -2,6 +2,7 @@
  *
  * One compute stream runs the steps in order, another copies the next step's block beside it; two
  * steps may be in flight. Recorded steps are CUDA graphs, one for each size class and slot. */
+#include "runtime/backend/cuda/cublaslt.h"
 #include "runtime/backend/cuda/kernels.h"
 
 #include "runtime/backend/host.h"
@@ -31,6 +32,7 @@ const pith_ops pith_ops_cuda = {
     .wait = cuda_wait,
     .pack_weight = cuda_pack,
     .packed_free = cuda_packed_free,
+    .replicate = cuda_replicate,
     .saturated = cuda_saturated,
     .reserve = cuda_reserve,
     .elems = cuda_elems,
@@ -117,11 +119,12 @@ pith_status pith_cuda_open(pith_device *device, const pith_device_opts *opts, pi
         .ctx = ctx,
         .device = "cuda",
         .dtype = dtype == PK_BF16 ? "bf16" : "f16",
-        .isa = ctx->fast           ? "sm90a"
-               : ctx->fast_refused ? "sm80-safe-mismatch"
-                                   : "sm80-safe",
+        .isa = ctx->isa,
         .n_threads = 1,
         .step_tokens = CUDA_STEP_TOKENS,
+        .ordinal = ordinal,
+        .uuid = ctx->info.uuid,
+        .kernels_refused = ctx->fast_refused,
     };
     return PITH_OK;
 }
@@ -135,6 +138,7 @@ void pith_cuda_close(pith_ops_ctx *ctx) {
         (void)cuda_sync(ctx, NULL);
         cuda_release_steps(ctx);
     }
+    cuda_lt_close(ctx);
     pith_cu_stream_close(ctx->upload);
     pith_cu_stream_close(ctx->compute);
     (void)pthread_mutex_destroy(&ctx->lock);

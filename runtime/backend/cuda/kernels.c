@@ -1,6 +1,9 @@
 #include "runtime/backend/cuda/kernels.h"
 
+#include "runtime/backend/cuda/cublaslt.h"
+
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,12 +16,16 @@ typedef struct tile_row {
     uint32_t n_min;
     pk_linear_cuda_tile tile;
     uint32_t ctas_per_sm;
+    bool pairs; /* that share weight tiles, where every multiprocessor has a partner */
 } tile_row;
 
+/* Pairs where single CTAs would ask more of L2 (8.5 TB/s at full rate, computed) than it gives
+ * (6.65, seen by others on an H100): pairs ask 5.8. At n 768 a step of 4,224 rows is one round of
+ * single tiles and two of pairs. */
 static const tile_row tile_rows[] = {
-    {512, 1024, PK_LINEAR_64_192, 2},
-    {512, 0, PK_LINEAR_64_64, 3},
-    {UINT32_MAX, 0, PK_LINEAR_128_192, 1},
+    {512, 1024, PK_LINEAR_64_192, 2, false},      {512, 0, PK_LINEAR_64_64, 3, false},
+    {2048, 0, PK_LINEAR_128_192, 1, false},       {UINT32_MAX, 1024, PK_LINEAR_128_192, 1, true},
+    {UINT32_MAX, 0, PK_LINEAR_128_192, 1, false},
 };
 
 enum { SAFE_CTAS_PER_SM = 2 }; /* 128 registers, 96 KiB: kernels/cuda/linear.cu */
@@ -32,6 +39,11 @@ void cuda_choose_tile(const pith_ops_ctx *ctx, pk_linear_cuda_task *task) {
         if (task->rows_max <= row->rows_max && task->n >= row->n_min) {
             task->tile = row->tile;
             task->ctas = n_sm * row->ctas_per_sm;
+            /* A pair that has to wait for a place would take its tiles after all others. */
+            if (row->pairs && ctx->pairs > 0 && ctx->pairs >= n_sm / 2) {
+                task->multicast = true;
+                task->ctas = n_sm / 2 * 2;
+            }
             return;
         }
     }
@@ -129,7 +141,7 @@ static size_t outputs_of(cuda_product product) {
 }
 
 static int run_check(pith_ops_ctx *ctx, check_block *device, cuda_product product,
-                     pk_linear_cuda_tile tile, void *out) {
+                     pk_linear_cuda_tile tile, bool multicast, void *out) {
     pk_linear_cuda_task task = {
         .out = out,
         .act = device->act,
@@ -143,6 +155,7 @@ static int run_check(pith_ops_ctx *ctx, check_block *device, cuda_product produc
         .dtype = ctx->dtype,
         .tile = tile,
         .ctas = 2,
+        .multicast = multicast,
         .stream = ctx->compute,
     };
     return cuda_run_product(product, &task);
@@ -179,15 +192,16 @@ static bool fetch_and_compare(pith_ops_ctx *ctx, check_block *host, check_block 
 
 static bool forms_agree(pith_ops_ctx *ctx, check_block *host, check_block *device,
                         pith_status *status, pith_err *err) {
-    static const pk_linear_cuda_tile tiles[] = {PK_LINEAR_128_192, PK_LINEAR_64_192,
-                                                PK_LINEAR_64_64};
-    static const uint8_t spoiled[OUT_BYTES]; /* not the last tile's output */
+    static const pk_linear_cuda_tile tiles[] = {PK_LINEAR_64_64, PK_LINEAR_64_192,
+                                                PK_LINEAR_128_192, PK_LINEAR_128_192};
+    const size_t single = sizeof tiles / sizeof tiles[0] - 1; /* the last: by a pair */
+    static const uint8_t spoiled[OUT_BYTES];                  /* not the last tile's output */
     for (int product = 0; product < CUDA_PRODUCTS; product++) {
         pk_dtype out = product == CUDA_PLAIN ? PK_F32 : ctx->dtype;
-        CUDA_DO(ctx, run_check(ctx, device, product, PK_LINEAR_SAFE, device->safe));
-        for (size_t t = 0; t < sizeof tiles / sizeof tiles[0]; t++) {
+        CUDA_DO(ctx, run_check(ctx, device, product, PK_LINEAR_SAFE, false, device->safe));
+        for (size_t t = 0; t < single + (ctx->pairs > 0); t++) {
             cuda_copy_in(ctx, device->fast, &spoiled, sizeof spoiled);
-            CUDA_DO(ctx, run_check(ctx, device, product, tiles[t], device->fast));
+            CUDA_DO(ctx, run_check(ctx, device, product, tiles[t], t == single, device->fast));
             if (!fetch_and_compare(ctx, host, device, outputs_of(product), out, status, err)) {
                 return false;
             }
@@ -222,22 +236,64 @@ static pith_status compare_kernels(pith_ops_ctx *ctx, bool *good, pith_err *err)
     return status == PITH_INTERNAL ? PITH_OK : status;
 }
 
+static void set_name(pith_ops_ctx *ctx) {
+    const char *kernels = ctx->fast           ? "sm90a"
+                          : ctx->fast_refused ? "sm80-safe-mismatch"
+                                              : "sm80-safe";
+    char library[32] = "";
+    if (ctx->lt != NULL) {
+        cuda_lt_name(ctx, library, sizeof library);
+    }
+    (void)snprintf(ctx->isa, sizeof ctx->isa, "%s%s%s", kernels, ctx->lt != NULL ? "-" : "",
+                   library);
+}
+
 pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wanted, pith_err *err) {
     bool safe = wanted != NULL && strcmp(wanted, "safe") == 0;
+    bool library = wanted != NULL && strcmp(wanted, "cublas") == 0;
     ctx->fast = false;
     ctx->fast_refused = false;
-    if (!safe && wanted != NULL && wanted[0] != '\0' && strcmp(wanted, "auto") != 0) {
+    if (!safe && !library && wanted != NULL && wanted[0] != '\0' && strcmp(wanted, "auto") != 0) {
         return pith_fail(err, PITH_INVALID,
-                         "gpu kernels \"%.32s\" are unknown: expected auto or "
-                         "safe",
+                         "gpu kernels \"%.32s\" are unknown: expected auto, safe or cublas",
                          wanted);
     }
-    if (safe || ctx->info.major != 9 || ctx->info.minor != 0) {
-        return PITH_OK; /* sm_90a code runs on 9.0 alone */
+    pith_status status = PITH_OK;
+    if (library) {
+        ctx->graphs = false;
+        status = cuda_lt_open(ctx, pith_cu_library_file(PITH_CU_CUBLASLT), err);
+    } else if (!safe && ctx->info.major == 9 &&
+               ctx->info.minor == 0) { /* sm_90a code's only home */
+        bool good;
+        int pairs = 0;
+        CUDA_DO(ctx, pk_linear_cuda_pairs(ctx->dtype, &pairs));
+        ctx->pairs = pairs > 0 ? (uint32_t)pairs : 0;
+        status = compare_kernels(ctx, &good, err);
+        ctx->fast = good;
+        ctx->fast_refused = !good;
     }
-    bool good;
-    pith_status status = compare_kernels(ctx, &good, err);
-    ctx->fast = good;
-    ctx->fast_refused = !good;
+    if (status == PITH_OK) {
+        set_name(ctx);
+    }
+    return status;
+}
+
+void cuda_refuse_fast(pith_ops_ctx *ctx) {
+    ctx->fast = false;
+    ctx->fast_refused = true;
+    set_name(ctx);
+}
+
+pith_status cuda_choose_product(pith_ops_ctx *ctx, pith_packed *weight, pith_err *err) {
+    if (ctx->lt == NULL) {
+        return PITH_OK;
+    }
+    const cuda_lt_plan *plan;
+    pith_status status =
+        cuda_lt_plan_of(ctx, (uint32_t)weight->rows, (uint32_t)weight->cols, &plan, err);
+    if (status == PITH_OK) {
+        weight->plan = plan->candidate == LT_OWN ? NULL : plan;
+        set_name(ctx);
+    }
     return status;
 }

@@ -3,7 +3,8 @@
  *
  * On sm_90 the fast kernels (wgmma) are each compared with the safe one on one tile when the device
  * is opened; where one is off, the safe kernels serve the whole process, under another name and so
- * another fingerprint. */
+ * another fingerprint. By "cublas" cuBLASLt multiplies where it gives a row the same bits in every
+ * batch (cublaslt.h), and the safe kernels do all else. */
 #ifndef PITH_BACKEND_CUDA_KERNELS_H
 #define PITH_BACKEND_CUDA_KERNELS_H
 
@@ -12,12 +13,19 @@
 
 typedef enum cuda_product { CUDA_PLAIN, CUDA_GEGLU, CUDA_QKV, CUDA_PRODUCTS } cuda_product;
 
-/* Sets ctx->fast by `wanted` ("auto", "safe" or NULL), the device and the comparison. PITH_INVALID:
- * another name. */
+/* Sets ctx->fast, ctx->lt and ctx->isa by `wanted` ("auto", "safe", "cublas" or NULL), the device
+ * and the comparison. PITH_INVALID: another name; PITH_UNSUPPORTED: no cuBLASLt. */
 PITH_MUST_USE pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wanted, pith_err *err);
+
+/* The safe kernels serve: another device's fast ones were off. */
+void cuda_refuse_fast(pith_ops_ctx *ctx);
 
 /* Fills tile, multicast and ctas of a task of [rows_max, k] x [n, k]. */
 void cuda_choose_tile(const pith_ops_ctx *ctx, pk_linear_cuda_task *task);
+
+/* Sets weight->plan where a library multiplies by it. */
+PITH_MUST_USE pith_status cuda_choose_product(pith_ops_ctx *ctx, pith_packed *weight,
+                                              pith_err *err);
 
 int cuda_run_product(cuda_product product, const pk_linear_cuda_task *task);
 

@@ -88,6 +88,7 @@ void cuda_copy_in(pith_ops_ctx *ctx, void *mem, const void *host, size_t bytes) 
  * for; else straight to the host, which must stay as it is until then. */
 void cuda_copy_out(pith_ops_ctx *ctx, void *host, const void *mem, size_t bytes) {
     cuda_slot *slot = &ctx->slots[ctx->slot];
+    CUDA_DO(ctx, pith_cu_use(ctx->ordinal));
     if (slot->host_out == NULL || slot->n_deliveries == CUDA_DELIVERIES ||
         bytes > ctx->out_bytes - slot->out_used) {
         CUDA_DO(ctx, pith_cu_copy_out(ctx->compute, host, mem, bytes));

@@ -3,12 +3,13 @@
 
 #include "kernels/cuda/heads.h"
 #include "kernels/cuda/norm.h"
+#include "runtime/backend/cuda/cublaslt.h"
 #include "runtime/backend/cuda/kernels.h"
 #include "runtime/backend/host.h"
 
 /* Blocks of persistent kernels on each SM: as many as their registers and shared memory let be
  * resident. Not yet measured on a GPU. */
-enum { NORM_CTAS_PER_SM = 8, HEADS_CTAS_PER_SM = 8 };
+enum { NORM_CTAS_PER_SM = 8, HEADS_CTAS_PER_SM = 8, FINISH_CTAS_PER_SM = 2 };
 
 static const uint8_t *block_of(const pith_ops_ctx *ctx) {
     return ctx->slots[ctx->slot].device_in;
@@ -86,21 +87,58 @@ static pk_linear_cuda_task linear_task(const pith_ops_ctx *ctx, const pith_packe
     return task;
 }
 
+/* The library's sums, then what its kernels cannot do. */
+static void library_product(pith_ops_ctx *ctx, cuda_product product, const pith_packed *weight,
+                            const pk_linear_cuda_task *task) {
+    static const pk_linear_cuda_form forms[CUDA_PRODUCTS] = {
+        [CUDA_PLAIN] = PK_LINEAR_CUDA_FORM_PLAIN,
+        [CUDA_GEGLU] = PK_LINEAR_CUDA_FORM_GEGLU,
+        [CUDA_QKV] = PK_LINEAR_CUDA_FORM_QKV,
+    };
+    pk_finish_cuda_task finish = {
+        .out = task->out,
+        .sums = ctx->sums,
+        .rope = task->rope,
+        .positions = task->positions,
+        .rows = task->rows,
+        .saturated = task->saturated,
+        .rows_max = task->rows_max,
+        .n = task->n,
+        .form = forms[product],
+        .dtype = task->dtype,
+        .ctas = ctas(ctx, FINISH_CTAS_PER_SM),
+        .dependent = task->dependent,
+        .stream = task->stream,
+    };
+    CUDA_LAUNCH(ctx,
+                cuda_lt_multiply(ctx, weight->plan, ctx->sums, task->act, task->weight, ctx->rows));
+    CUDA_LAUNCH(ctx, pk_finish_cuda(&finish));
+}
+
+static void run_product(pith_ops_ctx *ctx, cuda_product product, const pith_packed *weight,
+                        const pk_linear_cuda_task *task) {
+    if (weight->plan != NULL) {
+        library_product(ctx, product, weight, task);
+    } else {
+        CUDA_LAUNCH(ctx, cuda_run_product(product, task));
+    }
+}
+
 void cuda_linear(pith_ops_ctx *ctx, const pith_op_linear *op) {
     pk_linear_cuda_task task = linear_task(ctx, op->weight, op->out, op->act);
-    CUDA_LAUNCH(ctx, cuda_run_product(CUDA_PLAIN, &task));
+    run_product(ctx, CUDA_PLAIN, op->weight, &task);
 }
 
 void cuda_geglu(pith_ops_ctx *ctx, const pith_op_geglu *op) {
     pk_linear_cuda_task task = linear_task(ctx, op->weight, op->out, op->act);
-    CUDA_LAUNCH(ctx, cuda_run_product(CUDA_GEGLU, &task));
+    run_product(ctx, CUDA_GEGLU, op->weight, &task);
 }
 
 void cuda_qkv_rope(pith_ops_ctx *ctx, const pith_op_qkv_rope *op) {
     pk_linear_cuda_task task = linear_task(ctx, op->weight, op->qkv, op->act);
     task.rope = op->rope;
     task.positions = positions_of(ctx);
-    CUDA_LAUNCH(ctx, cuda_run_product(CUDA_QKV, &task));
+    run_product(ctx, CUDA_QKV, op->weight, &task);
 }
 
 /* --- attention and heads --- */
@@ -142,7 +180,7 @@ void cuda_heads(pith_ops_ctx *ctx, const pith_op_heads *op) {
     };
     CUDA_LAUNCH(ctx, pk_round_cuda(&round));
     pk_linear_cuda_task conv = linear_task(ctx, op->conv0, ctx->conv, ctx->hidden16);
-    CUDA_LAUNCH(ctx, cuda_run_product(CUDA_PLAIN, &conv));
+    run_product(ctx, CUDA_PLAIN, op->conv0, &conv);
     pk_heads_cuda_task task = {
         .z_tok = op->z_tok,
         .z_span = op->z_span,

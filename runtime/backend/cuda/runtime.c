@@ -28,6 +28,16 @@ static pith_status check_driver(int ordinal, pith_err *err) {
     return PITH_OK;
 }
 
+/* As nvidia-smi writes it: groups of 4, 2, 2, 2 and 6 bytes. */
+static void write_uuid(char *out, size_t size, const cudaUUID_t *uuid) {
+    size_t used = (size_t)snprintf(out, size, "GPU");
+    for (size_t i = 0; i < sizeof uuid->bytes; i++) {
+        bool group = i == 0 || i == 4 || i == 6 || i == 8 || i == 10;
+        used += (size_t)snprintf(out + used, size - used, "%s%02x", group ? "-" : "",
+                                 (unsigned)(unsigned char)uuid->bytes[i]);
+    }
+}
+
 pith_status pith_cu_open(int ordinal, pith_cu_info *info, pith_err *err) {
     pith_status status = check_driver(ordinal, err);
     if (status != PITH_OK) {
@@ -51,6 +61,7 @@ pith_status pith_cu_open(int ordinal, pith_cu_info *info, pith_err *err) {
                          cudaGetErrorString(code));
     }
     (void)snprintf(info->name, sizeof info->name, "%.120s", prop.name);
+    write_uuid(info->uuid, sizeof info->uuid, &prop.uuid);
     info->major = prop.major;
     info->minor = prop.minor;
     info->n_sm = prop.multiProcessorCount;
@@ -72,8 +83,25 @@ pith_status pith_cu_open(int ordinal, pith_cu_info *info, pith_err *err) {
                                            ordinal, cudaGetErrorString(code));
 }
 
+int pith_cu_count(void) {
+    int count = 0;
+    pith_err err;
+    if (check_driver(0, &err) != PITH_OK || cudaGetDeviceCount(&count) != cudaSuccess) {
+        return 0;
+    }
+    return count;
+}
+
 int pith_cu_use(int ordinal) {
     return cudaSetDevice(ordinal);
+}
+
+const char *pith_cu_library_file(pith_cu_library library) {
+    static const char *const files[PITH_CU_LIBRARY_COUNT] = {
+        [PITH_CU_CUBLASLT] = "libcublasLt.so.13",
+        [PITH_CU_NCCL] = "libnccl.so.2",
+    };
+    return files[library];
 }
 
 /* The errors after which CUDA's documentation says that the process must be restarted to go on. */
@@ -134,6 +162,24 @@ int pith_cu_free(void *stream, void *mem) {
 
 int pith_cu_memory(size_t *free_bytes, size_t *total_bytes) {
     return cudaMemGetInfo(free_bytes, total_bytes);
+}
+
+int pith_cu_let_peer(int ordinal, int peer) {
+    int connected = 0;
+    cudaMemPool_t pool;
+    int code = cudaDeviceCanAccessPeer(&connected, peer, ordinal);
+    if (code != cudaSuccess || connected == 0) {
+        return code;
+    }
+    const struct cudaMemAccessDesc access = {
+        .location = {.type = cudaMemLocationTypeDevice, .id = peer},
+        .flags = cudaMemAccessFlagsProtReadWrite,
+    };
+    code = cudaDeviceGetDefaultMemPool(&pool, ordinal);
+    if (code == cudaSuccess) {
+        code = cudaMemPoolSetAccess(pool, &access, 1);
+    }
+    return code;
 }
 
 int pith_cu_host_alloc(size_t bytes, void **mem) {

@@ -24,7 +24,8 @@ typedef struct pith_cu_graph pith_cu_graph;
 
 typedef struct pith_cu_info {
     char name[128];
-    int major; /* compute capability */
+    char uuid[48]; /* "GPU-..." */
+    int major;     /* compute capability */
     int minor;
     int n_sm;
 } pith_cu_info;
@@ -32,7 +33,16 @@ typedef struct pith_cu_info {
 /* Finds the device and makes it the calling thread's. PITH_UNSUPPORTED: no driver, no such device,
  * one older than sm_80; the text says which, in one line. */
 PITH_MUST_USE pith_status pith_cu_open(int ordinal, pith_cu_info *info, pith_err *err);
+int pith_cu_count(void); /* devices; 0 without a driver */
 int pith_cu_use(int ordinal);
+
+/* What dlopen gets for a library that is opened at run time. */
+typedef enum pith_cu_library {
+    PITH_CU_CUBLASLT,
+    PITH_CU_NCCL,
+    PITH_CU_LIBRARY_COUNT
+} pith_cu_library;
+const char *pith_cu_library_file(pith_cu_library library);
 
 /* After a sticky error every later call of the process on that device fails. */
 bool pith_cu_is_sticky(int code);
@@ -48,6 +58,10 @@ int pith_cu_stream_sync(void *stream);
 int pith_cu_malloc(void *stream, size_t bytes, void **mem);
 int pith_cu_free(void *stream, void *mem);
 int pith_cu_memory(size_t *free_bytes, size_t *total_bytes);
+
+/* `peer` may read and write the memory of `ordinal`'s pool, where the two are connected: a pool's
+ * memory, unlike cudaMalloc's, is its own device's alone until this is said. */
+int pith_cu_let_peer(int ordinal, int peer);
 
 /* Page-locked host memory, so that copies run beside kernels. */
 int pith_cu_host_alloc(size_t bytes, void **mem);

@@ -114,9 +114,11 @@ void cuda_release_steps(pith_ops_ctx *ctx) {
     }
     cuda_free(ctx, ctx->hidden16);
     cuda_free(ctx, ctx->conv);
+    cuda_free(ctx, ctx->sums);
     cuda_free(ctx, ctx->saturated);
     ctx->hidden16 = NULL;
     ctx->conv = NULL;
+    ctx->sums = NULL;
     ctx->saturated = NULL;
     ctx->bounds = (pith_ops_reserve){0};
 }
@@ -152,16 +154,23 @@ static pith_status open_slot(pith_ops_ctx *ctx, cuda_slot *slot, pith_err *err) 
     return status;
 }
 
+static uint32_t larger(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
 static pith_status open_steps(pith_ops_ctx *ctx, pith_err *err) {
     const pith_ops_reserve *b = &ctx->bounds;
     const uint32_t zero = 0;
     size_t rows = b->tokens_max;
+    size_t widest =
+        larger(larger(3 * b->hidden, 2 * b->intermediate), PK_SPAN_TAPS * b->span_channels);
     const struct {
         size_t bytes;
         void **out;
     } buffers[] = {
         {rows * b->hidden * sizeof(uint16_t), (void **)&ctx->hidden16},
         {rows * PK_SPAN_TAPS * b->span_channels * sizeof(float), (void **)&ctx->conv},
+        {ctx->lt != NULL ? rows * widest * sizeof(float) : sizeof zero, (void **)&ctx->sums},
         {sizeof zero, (void **)&ctx->saturated},
     };
     ctx->in_bytes = block_bytes(b->tokens_max);
@@ -178,10 +187,6 @@ static pith_status open_steps(pith_ops_ctx *ctx, pith_err *err) {
         status = cuda_sync(ctx, err);
     }
     return status;
-}
-
-static uint32_t larger(uint32_t a, uint32_t b) {
-    return a > b ? a : b;
 }
 
 pith_status cuda_reserve(pith_ops_ctx *ctx, const pith_ops_reserve *bounds, pith_err *err) {
@@ -253,6 +258,7 @@ bool cuda_begin(pith_ops_ctx *ctx, const pith_ops_batch *batch) {
     uint32_t size_class = class_of(batch->n_tok);
     ctx->class_of_step = size_class;
     ctx->layout = layout_of(tokens_of(ctx, size_class));
+    ctx->rows = batch->n_tok;
     upload(ctx, slot, batch);
     cuda_recording *recording = cuda_step_ok(ctx) ? recording_of(ctx, batch->recording) : NULL;
     if (recording == NULL) {

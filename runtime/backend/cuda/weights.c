@@ -1,5 +1,5 @@
 /* Weights: rounded and ordered on the host as the kernels want them, then copied to the device. */
-#include "runtime/backend/cuda/context.h"
+#include "runtime/backend/cuda/kernels.h"
 
 #include "kernels/cuda/linear_pack.h"
 #include "runtime/backend/host.h"
@@ -64,7 +64,7 @@ static pith_status place_linear(pith_ops_ctx *ctx, pith_packed *made, const pith
                                                     pith_host_dtype(weight->elem), kind, shape);
     pith_status status = place(ctx, made, host, bytes, err);
     free(host);
-    return status;
+    return status == PITH_OK ? cuda_choose_product(ctx, made, err) : status;
 }
 
 pith_status cuda_pack(pith_ops_ctx *ctx, const pith_matrix *weight, const pith_pack_opts *opts,

@@ -15,6 +15,7 @@ enum { HEAD = PK_LINEAR_CUDA_HEAD_DIM, HALF = HEAD / 2 };
 struct Variant {
     pk_linear_cuda_tile tile;
     bool multicast, dependent;
+    bool finish = false; /* sums made here, then pk_finish_cuda */
 };
 
 const Variant SAFE = {PK_LINEAR_SAFE, false, false};
@@ -23,7 +24,9 @@ const Variant PAIRED = {PK_LINEAR_128_192, true, false};
 const Variant WGMMA_64_192 = {PK_LINEAR_64_192, false, false};
 const Variant WGMMA_64_64 = {PK_LINEAR_64_64, false, false};
 
-const std::vector<Variant> TILES = {SAFE, WGMMA, PAIRED, WGMMA_64_192, WGMMA_64_64};
+const Variant FINISH = {PK_LINEAR_SAFE, false, false, true};
+
+const std::vector<Variant> TILES = {SAFE, WGMMA, PAIRED, WGMMA_64_192, WGMMA_64_64, FINISH};
 const std::vector<Variant> EVERY = {SAFE,
                                     WGMMA,
                                     PAIRED,
@@ -32,7 +35,9 @@ const std::vector<Variant> EVERY = {SAFE,
                                     {PK_LINEAR_SAFE, false, true},
                                     {PK_LINEAR_128_192, false, true},
                                     {PK_LINEAR_128_192, true, true},
-                                    {PK_LINEAR_64_64, false, true}};
+                                    {PK_LINEAR_64_64, false, true},
+                                    FINISH,
+                                    {PK_LINEAR_SAFE, false, true, true}};
 
 /* act [rows_max, k] times weight [n, k]; values that dtype holds. */
 struct Problem {
@@ -65,8 +70,44 @@ struct Problem {
         return form == GEGLU ? n / 2 : n;
     }
     void run(const Variant &variant);
+    int finish(const pk_linear_cuda_task &task, const std::vector<uint16_t> &packed) const;
     std::vector<float> reference() const;
 };
+
+/* As a library would: sums in the order of the packed rows; past the last row nothing is written.
+ */
+int Problem::finish(const pk_linear_cuda_task &task, const std::vector<uint16_t> &packed) const {
+    const std::vector<float> columns = test::values_of(packed, dtype);
+    std::vector<float> sums(rows_max * n, NAN);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < n; c++) {
+            double sum = 0.0;
+            for (size_t i = 0; i < k; i++) {
+                sum += double(act[r * k + i]) * double(columns[c * k + i]);
+            }
+            sums[r * n + c] = float(sum);
+        }
+    }
+    test::Buffer<float> device(sums, "sums");
+    pk_finish_cuda_task t = {};
+    t.out = task.out;
+    t.sums = device.get();
+    t.rope = task.rope;
+    t.positions = task.positions;
+    t.rows = task.rows;
+    t.saturated = task.saturated;
+    t.rows_max = task.rows_max;
+    t.n = task.n;
+    t.form = form == GEGLU ? PK_LINEAR_CUDA_FORM_GEGLU
+             : form == QKV ? PK_LINEAR_CUDA_FORM_QKV
+                           : PK_LINEAR_CUDA_FORM_PLAIN;
+    t.dtype = task.dtype;
+    t.ctas = task.ctas;
+    t.dependent = task.dependent;
+    int launched = pk_finish_cuda(&t);
+    TEST_LAUNCHED(launched); /* while the sums are there */
+    return launched;
+}
 
 void Problem::run(const Variant &variant) {
     pk_linear_cuda_shape shape;
@@ -112,7 +153,8 @@ void Problem::run(const Variant &variant) {
     task.ctas = ctas;
     task.multicast = variant.multicast;
     task.dependent = variant.dependent;
-    TEST_LAUNCHED(form == PLAIN   ? pk_linear_cuda(&task)
+    TEST_LAUNCHED(variant.finish  ? finish(task, packed)
+                  : form == PLAIN ? pk_linear_cuda(&task)
                   : form == GEGLU ? pk_geglu_cuda(&task)
                                   : pk_qkv_rope_cuda(&task));
 #ifdef PK_EMULATE
@@ -414,6 +456,20 @@ void products_refuse_an_invalid_task_and_skip_an_empty_one() {
     task.act = memory;
     task.ctas = 0;
     TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "no CTAs");
+    pk_finish_cuda_task finish = {};
+    TEST_CHECK(pk_finish_cuda(&finish) == 0, "empty");
+    finish.out = memory;
+    finish.sums = memory;
+    finish.rows = &rows;
+    finish.rows_max = finish.ctas = 1;
+    finish.n = 16;
+    TEST_CHECK(pk_finish_cuda(&finish) == PK_LINEAR_CUDA_INVALID, "dtype of sums");
+    finish.dtype = PK_F16;
+    finish.form = PK_LINEAR_CUDA_FORM_GEGLU;
+    TEST_CHECK(pk_finish_cuda(&finish) == PK_LINEAR_CUDA_INVALID, "n no multiple of 64");
+    finish.n = 192;
+    finish.form = PK_LINEAR_CUDA_FORM_QKV;
+    TEST_CHECK(pk_finish_cuda(&finish) == PK_LINEAR_CUDA_INVALID, "no positions");
 }
 
 } // namespace

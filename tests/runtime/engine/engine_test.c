@@ -12,36 +12,13 @@
 
 #include <cmocka.h>
 
-static char *model_dir;
-
-static int make_model(void **state) {
-    model_dir = tiny_model_make();
-    return model_dir == NULL ? -1 : 0;
-}
-
-static int remove_model(void **state) {
-    tiny_model_remove(model_dir);
-    return 0;
-}
-
-static pith_status submit(pith_engine *engine, const char *text, kept_reply *kept,
-                          pith_submit_opts opts, pith_job **job) {
-    pith_compress_request request = request_of(text, strlen(text));
-    if (opts.deadline_ns == 0) {
-        opts.deadline_ns = PITH_DEADLINE_NONE;
-    }
-    opts.reply = kept_reply_take;
-    opts.user = kept;
-    return pith_engine_submit(engine, &request, &opts, job, NULL, NULL);
-}
-
 static void one_text_gets_one_reply(void **state) {
     pith_engine *engine = engine_on(model_dir, (pith_engine_opts){0});
     assert_non_null(engine);
     char *text = words_of(300, 1);
     kept_reply kept;
     kept_reply_init(&kept);
-    assert_int_equal(submit(engine, text, &kept, (pith_submit_opts){0}, NULL), PITH_OK);
+    assert_int_equal(submit(engine, text, &kept, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     kept_reply_wait(&kept);
     assert_int_equal(kept.status, PITH_OK);
     assert_true(kept.text_len > 0 && kept.text_len < strlen(text));
@@ -62,7 +39,8 @@ static void a_text_gives_the_same_bytes_alone_and_in_any_batch(void **state) {
     for (int i = 0; i < MIX_TEXTS; i++) {
         texts[i] = words_of((uint32_t)(1 + i * i * 3), (uint64_t)i);
         kept_reply_init(&alone[i]);
-        assert_int_equal(submit(engine, texts[i], &alone[i], (pith_submit_opts){0}, NULL), PITH_OK);
+        assert_int_equal(submit(engine, texts[i], &alone[i], (pith_submit_opts){0}, NULL, NULL),
+                         PITH_OK);
         kept_reply_wait(&alone[i]);
         assert_int_equal(alone[i].status, PITH_OK);
     }
@@ -74,8 +52,8 @@ static void a_text_gives_the_same_bytes_alone_and_in_any_batch(void **state) {
         for (int k = 0; k < MIX_TEXTS; k++) {
             int i = (k * 7 + round * 5) % MIX_TEXTS; /* another order each round */
             kept_reply_init(&packed[i]);
-            assert_int_equal(submit(engine, texts[i], &packed[i], (pith_submit_opts){0}, NULL),
-                             PITH_OK);
+            assert_int_equal(
+                submit(engine, texts[i], &packed[i], (pith_submit_opts){0}, NULL, NULL), PITH_OK);
         }
         for (int i = 0; i < MIX_TEXTS; i++) {
             kept_reply_wait(&packed[i]);
@@ -92,15 +70,6 @@ static void a_text_gives_the_same_bytes_alone_and_in_any_batch(void **state) {
     }
 }
 
-static pith_engine *faked(fake_runner *fake, pith_engine_opts opts) {
-    pith_runner runner;
-    fake_runner_init(fake, &runner);
-    opts.runner = &runner;
-    pith_engine *engine = engine_on(model_dir, opts);
-    assert_non_null(engine);
-    return engine;
-}
-
 static void a_full_queue_is_refused_and_those_inside_are_answered(void **state) {
     fake_runner fake;
     pith_engine *engine = faked(&fake, (pith_engine_opts){.jobs_max = 4});
@@ -109,7 +78,7 @@ static void a_full_queue_is_refused_and_those_inside_are_answered(void **state) 
     char *text = words_of(40, 3);
     for (int i = 0; i < 5; i++) {
         kept_reply_init(&kept[i]);
-        pith_status status = submit(engine, text, &kept[i], (pith_submit_opts){0}, NULL);
+        pith_status status = submit(engine, text, &kept[i], (pith_submit_opts){0}, NULL, NULL);
         assert_int_equal(status, i < 4 ? PITH_OK : PITH_EXHAUSTED);
     }
     atomic_store(&fake.held, false);
@@ -139,10 +108,11 @@ static void a_cancelled_job_ends_while_others_go_on(void **state) {
     kept_reply_init(&dropped);
     kept_reply_init(&other);
     pith_job *job;
-    assert_int_equal(submit(engine, text, &dropped, (pith_submit_opts){0}, &job), PITH_OK);
+    assert_int_equal(submit(engine, text, &dropped, (pith_submit_opts){0}, &job, NULL), PITH_OK);
     fake_wait_submitted(&fake, PITH_STEPS_IN_FLIGHT);
     assert_int_equal(
-        submit(engine, "a short one with 42 words", &other, (pith_submit_opts){0}, NULL), PITH_OK);
+        submit(engine, "a short one with 42 words", &other, (pith_submit_opts){0}, NULL, NULL),
+        PITH_OK);
     pith_job_cancel(job);
     pith_job_release(job);
     atomic_store(&fake.held, false);
@@ -166,7 +136,7 @@ static void a_deadline_ends_a_job_that_waits(void **state) {
     kept_reply kept;
     kept_reply_init(&kept);
     pith_submit_opts opts = {.deadline_ns = pith_clock_now(&pith_clock_system) + 20000000};
-    assert_int_equal(submit(engine, text, &kept, opts, NULL), PITH_OK);
+    assert_int_equal(submit(engine, text, &kept, opts, NULL, NULL), PITH_OK);
     (void)usleep(40000);
     atomic_store(&fake.held, false);
     kept_reply_wait(&kept);
@@ -185,12 +155,12 @@ static void a_failed_step_fails_its_jobs_alone(void **state) {
     kept_reply second;
     kept_reply_init(&first);
     kept_reply_init(&second);
-    assert_int_equal(submit(engine, text, &first, (pith_submit_opts){0}, NULL), PITH_OK);
+    assert_int_equal(submit(engine, text, &first, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     kept_reply_wait(&first);
     assert_int_equal(first.status, PITH_INTERNAL);
     assert_string_equal(first.error, "the device made a mistake");
     atomic_store(&fake.fail, false);
-    assert_int_equal(submit(engine, text, &second, (pith_submit_opts){0}, NULL), PITH_OK);
+    assert_int_equal(submit(engine, text, &second, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     kept_reply_wait(&second);
     assert_int_equal(second.status, PITH_OK);
     pith_engine_close(engine);
@@ -206,7 +176,7 @@ static void a_score_that_is_not_a_number_passes_the_text_through(void **state) {
     char *text = words_of(80, 7);
     kept_reply kept;
     kept_reply_init(&kept);
-    assert_int_equal(submit(engine, text, &kept, (pith_submit_opts){0}, NULL), PITH_OK);
+    assert_int_equal(submit(engine, text, &kept, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     kept_reply_wait(&kept);
     assert_int_equal(kept.status, PITH_OK);
     assert_int_equal(kept.passthrough, PITH_PASS_NONFINITE_SCORE);
@@ -232,7 +202,8 @@ static void interactive_work_goes_before_batch_work(void **state) {
     }
     char *filler = words_of(90, 8); /* over half a step, so that no two share one */
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(submit(engine, filler, &kept[i], (pith_submit_opts){0}, NULL), PITH_OK);
+        assert_int_equal(submit(engine, filler, &kept[i], (pith_submit_opts){0}, NULL, NULL),
+                         PITH_OK);
     }
     fake_wait_submitted(&fake, 2); /* no step has room left that what comes next could fill */
     unsigned before = atomic_load(&fake.n_sequences);
@@ -240,10 +211,12 @@ static void interactive_work_goes_before_batch_work(void **state) {
     pith_job *late;
     pith_submit_opts batch = {.priority = PITH_PRIORITY_BATCH};
     pith_submit_opts urgent = {.priority = PITH_PRIORITY_INTERACTIVE};
-    assert_int_equal(submit(engine, "zebra zebra zebra zebra", &kept[2], batch, &late), PITH_OK);
+    assert_int_equal(submit(engine, "zebra zebra zebra zebra", &kept[2], batch, &late, NULL),
+                     PITH_OK);
     wait_tokenized(late);
     pith_job_release(late);
-    assert_int_equal(submit(engine, "query query query query", &kept[3], urgent, &late), PITH_OK);
+    assert_int_equal(submit(engine, "query query query query", &kept[3], urgent, &late, NULL),
+                     PITH_OK);
     wait_tokenized(late);
     pith_job_release(late);
     atomic_store(&fake.held, false);
@@ -257,7 +230,8 @@ static void interactive_work_goes_before_batch_work(void **state) {
     assert_int_not_equal(fake.first_ids[n - 1], fake.first_ids[n - 2]);
     kept_reply probe;
     kept_reply_init(&probe);
-    assert_int_equal(submit(engine, "zebra zebra", &probe, (pith_submit_opts){0}, NULL), PITH_OK);
+    assert_int_equal(submit(engine, "zebra zebra", &probe, (pith_submit_opts){0}, NULL, NULL),
+                     PITH_OK);
     kept_reply_wait(&probe);
     assert_int_equal(fake.first_ids[n], fake.first_ids[n - 1]);
     pith_engine_close(engine);
@@ -279,11 +253,12 @@ static void a_long_text_does_not_hold_up_a_short_one(void **state) {
     kept_reply small;
     kept_reply_init(&big);
     kept_reply_init(&small);
-    assert_int_equal(submit(engine, text, &big, (pith_submit_opts){0}, NULL), PITH_OK);
+    assert_int_equal(submit(engine, text, &big, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     fake_wait_submitted(&fake, PITH_STEPS_IN_FLIGHT);
     pith_job *late;
     assert_int_equal(
-        submit(engine, "zebra zebra zebra zebra", &small, (pith_submit_opts){0}, &late), PITH_OK);
+        submit(engine, "zebra zebra zebra zebra", &small, (pith_submit_opts){0}, &late, NULL),
+        PITH_OK);
     wait_tokenized(late);
     pith_job_release(late);
     atomic_store(&fake.held, false);
@@ -293,7 +268,8 @@ static void a_long_text_does_not_hold_up_a_short_one(void **state) {
     uint32_t at = 0;
     kept_reply probe;
     kept_reply_init(&probe);
-    assert_int_equal(submit(engine, "zebra zebra", &probe, (pith_submit_opts){0}, NULL), PITH_OK);
+    assert_int_equal(submit(engine, "zebra zebra", &probe, (pith_submit_opts){0}, NULL, NULL),
+                     PITH_OK);
     kept_reply_wait(&probe);
     assert_true(n < sizeof fake.first_ids / sizeof *fake.first_ids);
     while (at < n && fake.first_ids[at] != fake.first_ids[n]) {
@@ -415,9 +391,10 @@ static void a_draining_engine_finishes_what_it_has_and_takes_no_more(void **stat
     kept_reply late;
     kept_reply_init(&inside);
     kept_reply_init(&late);
-    assert_int_equal(submit(engine, text, &inside, (pith_submit_opts){0}, NULL), PITH_OK);
+    assert_int_equal(submit(engine, text, &inside, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     pith_engine_drain(engine);
-    assert_int_equal(submit(engine, text, &late, (pith_submit_opts){0}, NULL), PITH_UNAVAILABLE);
+    assert_int_equal(submit(engine, text, &late, (pith_submit_opts){0}, NULL, NULL),
+                     PITH_UNAVAILABLE);
     atomic_store(&fake.held, false);
     kept_reply_wait(&inside);
     assert_int_equal(inside.status, PITH_OK);
@@ -435,7 +412,8 @@ static void closing_answers_everything_that_was_accepted(void **state) {
     char *text = words_of(3000, 11);
     for (int i = 0; i < 20; i++) {
         kept_reply_init(&kept[i]);
-        assert_int_equal(submit(engine, text, &kept[i], (pith_submit_opts){0}, NULL), PITH_OK);
+        assert_int_equal(submit(engine, text, &kept[i], (pith_submit_opts){0}, NULL, NULL),
+                         PITH_OK);
     }
     pith_engine_close(engine);
     for (int i = 0; i < 20; i++) {
@@ -466,7 +444,7 @@ static void *storm_main(void *arg) {
         }
         pith_job *job = NULL;
         kept_reply_init(&s->kept[i]);
-        if (submit(s->engine, text, &s->kept[i], opts, &job) == PITH_OK) {
+        if (submit(s->engine, text, &s->kept[i], opts, &job, NULL) == PITH_OK) {
             s->accepted++;
             if (x % 3 == 0) {
                 (void)usleep((useconds_t)(x % 2000));

@@ -13,18 +13,6 @@
 
 #define MS INT64_C(1000000)
 
-static char *model_dir;
-
-static int make_model(void **state) {
-    model_dir = tiny_model_make();
-    return model_dir == NULL ? -1 : 0;
-}
-
-static int remove_model(void **state) {
-    tiny_model_remove(model_dir);
-    return 0;
-}
-
 typedef struct world {
     fake_runner fake;
     scripted_clock scripted;
@@ -33,20 +21,8 @@ typedef struct world {
 } world;
 
 static void open_world(world *w) {
-    pith_runner runner;
-    fake_runner_init(&w->fake, &runner);
     w->clock = scripted_clock_init(&w->scripted);
-    w->engine = engine_on(
-        model_dir,
-        (pith_engine_opts){.step_tokens_max = 200, .clock = &w->clock, .runner = &runner});
-    assert_non_null(w->engine);
-}
-
-static pith_status submit(world *w, const char *text, kept_reply *kept, pith_refusal *refusal) {
-    pith_compress_request request = request_of(text, strlen(text));
-    pith_submit_opts opts = {
-        .deadline_ns = PITH_DEADLINE_NONE, .reply = kept_reply_take, .user = kept};
-    return pith_engine_submit(w->engine, &request, &opts, NULL, refusal, NULL);
+    w->engine = faked(&w->fake, (pith_engine_opts){.step_tokens_max = 200, .clock = &w->clock});
 }
 
 /* The engine thread needs a turn or two to see what a test has done. */
@@ -80,7 +56,8 @@ static void a_lost_device_answers_every_call_in_flight_once(void **state) {
     char *text = words_of(300, 1);
     for (int i = 0; i < CALLS; i++) {
         kept_reply_init(&kept[i]);
-        assert_int_equal(submit(&w, text, &kept[i], NULL), PITH_OK);
+        assert_int_equal(submit(w.engine, text, &kept[i], (pith_submit_opts){0}, NULL, NULL),
+                         PITH_OK);
     }
     fake_wait_submitted(&w.fake, 2);
     atomic_store(&w.fake.lost, true);
@@ -94,7 +71,8 @@ static void a_lost_device_answers_every_call_in_flight_once(void **state) {
     kept_reply late;
     kept_reply_init(&late);
     pith_refusal refusal;
-    assert_int_equal(submit(&w, text, &late, &refusal), PITH_UNAVAILABLE);
+    assert_int_equal(submit(w.engine, text, &late, (pith_submit_opts){0}, NULL, &refusal),
+                     PITH_UNAVAILABLE);
     assert_int_equal(refusal.reason, PITH_REFUSED_FAULT);
     assert_true(atomic_load(&w.fake.n_submitted) <= 2 + 1);
     wait_outcomes(w.engine, PITH_UNAVAILABLE, CALLS);
@@ -114,13 +92,13 @@ static void a_runner_that_takes_no_step_fails_the_calls_and_not_the_engine(void 
     char *text = words_of(300, 2);
     kept_reply kept;
     kept_reply_init(&kept);
-    assert_int_equal(submit(&w, text, &kept, NULL), PITH_OK);
+    assert_int_equal(submit(w.engine, text, &kept, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     kept_reply_wait(&kept);
     assert_int_equal(kept.status, PITH_EXHAUSTED);
     atomic_store(&w.fake.refuse, false);
     kept_reply next;
     kept_reply_init(&next);
-    assert_int_equal(submit(&w, text, &next, NULL), PITH_OK);
+    assert_int_equal(submit(w.engine, text, &next, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     kept_reply_wait(&next);
     assert_int_equal(next.status, PITH_OK);
     pith_engine_close(w.engine);
@@ -148,7 +126,7 @@ static void a_stalled_runner_is_noticed_in_three_beats_and_may_come_back(void **
     char *text = words_of(100, 3);
     kept_reply kept;
     kept_reply_init(&kept);
-    assert_int_equal(submit(&w, text, &kept, NULL), PITH_OK);
+    assert_int_equal(submit(w.engine, text, &kept, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     fake_wait_submitted(&w.fake, 1);
     forward(&w, beat); /* a step may take one beat */
     (void)usleep(20000);
@@ -181,7 +159,8 @@ static void jumps_of_the_clock_lose_no_reply(void **state) {
     atomic_store(&w.fake.held, true);
     for (int i = 0; i < CALLS; i++) {
         kept_reply_init(&kept[i]);
-        assert_int_equal(submit(&w, text, &kept[i], NULL), PITH_OK);
+        assert_int_equal(submit(w.engine, text, &kept[i], (pith_submit_opts){0}, NULL, NULL),
+                         PITH_OK);
         forward(&w, jumps[i % 5]);
         atomic_store(&w.fake.one, true);
         (void)usleep(500);
@@ -217,11 +196,12 @@ static void a_drain_refuses_the_new_and_finishes_the_old(void **state) {
     kept_reply late;
     kept_reply_init(&kept);
     kept_reply_init(&late);
-    assert_int_equal(submit(&w, text, &kept, NULL), PITH_OK);
+    assert_int_equal(submit(w.engine, text, &kept, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
     pith_engine_drain(w.engine);
     assert_int_equal(pith_engine_check(w.engine), PITH_ENGINE_DRAINING);
     pith_refusal refusal;
-    assert_int_equal(submit(&w, text, &late, &refusal), PITH_UNAVAILABLE);
+    assert_int_equal(submit(w.engine, text, &late, (pith_submit_opts){0}, NULL, &refusal),
+                     PITH_UNAVAILABLE);
     assert_int_equal(refusal.reason, PITH_REFUSED_DRAINING);
     assert_true(refusal.retry_after_ns > 0);
     pith_engine_stats stats;

@@ -4,10 +4,14 @@
 #include "tests/support/random_model.h"
 
 #include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 static uint64_t mix(uint64_t x) {
     x += 0x9E3779B97F4A7C15U;
@@ -172,6 +176,10 @@ static int copy_tokenizer(const char *dir) {
 }
 
 char *tiny_model_make(void) {
+    return tiny_model_make_for(2, 200);
+}
+
+char *tiny_model_make_for(uint32_t n_heads, uint32_t window_tokens) {
     char dir[] = "/tmp/pith-engine-XXXXXX";
     if (mkdtemp(dir) == NULL) {
         return NULL;
@@ -180,7 +188,8 @@ char *tiny_model_make(void) {
     config.vocab_size = 8192; /* the shipped vocabulary */
     config.cls_id = 1;
     config.sep_id = 2;
-    config.window_tokens = 200;
+    config.n_heads = n_heads;
+    config.window_tokens = window_tokens;
     config.halo_tokens = 16;
     config.positions_max = 512;
     pith_random_model_opts opts = pith_random_model_defaults();
@@ -205,6 +214,18 @@ void tiny_model_remove(char *dir) {
     free(dir);
 }
 
+char *model_dir;
+
+int make_model(void **state) {
+    model_dir = tiny_model_make();
+    return model_dir == NULL ? -1 : 0;
+}
+
+int remove_model(void **state) {
+    tiny_model_remove(model_dir);
+    return 0;
+}
+
 pith_engine *engine_on(const char *dir, pith_engine_opts opts) {
     pith_model_spec spec = {.name = "tiny", .dir = dir};
     opts.models = &spec;
@@ -216,6 +237,24 @@ pith_engine *engine_on(const char *dir, pith_engine_opts opts) {
         return NULL;
     }
     return engine;
+}
+
+pith_engine *faked(fake_runner *fake, pith_engine_opts opts) {
+    pith_runner runner;
+    fake_runner_init(fake, &runner);
+    opts.runner = &runner;
+    pith_engine *engine = engine_on(model_dir, opts);
+    assert_non_null(engine);
+    return engine;
+}
+
+pith_status submit(pith_engine *engine, const char *text, kept_reply *kept, pith_submit_opts opts,
+                   pith_job **job, pith_refusal *refusal) {
+    pith_compress_request request = request_of(text, strlen(text));
+    opts.deadline_ns = opts.deadline_ns == 0 ? PITH_DEADLINE_NONE : opts.deadline_ns;
+    opts.reply = kept_reply_take;
+    opts.user = kept;
+    return pith_engine_submit(engine, &request, &opts, job, refusal, NULL);
 }
 
 pith_compress_request request_of(const char *text, size_t len) {

@@ -66,10 +66,24 @@ void kept_reply_wait(kept_reply *kept);
 /* Writes the model into a new folder; the caller frees the path. NULL when the shipped vocabulary
  * is not there. */
 char *tiny_model_make(void);
+char *tiny_model_make_for(uint32_t n_heads, uint32_t window_tokens);
 void tiny_model_remove(char *dir);
+
+/* cmocka's group setup and teardown: one such model for the program's tests. */
+extern char *model_dir;
+int make_model(void **state);
+int remove_model(void **state);
 
 /* Opens an engine on `dir`; opts may set everything but the models. */
 pith_engine *engine_on(const char *dir, pith_engine_opts opts);
+
+/* An engine on `model_dir` that computes by `fake`; the test fails where it does not open. */
+pith_engine *faked(fake_runner *fake, pith_engine_opts opts);
+
+/* Hands over request_of(text), with a deadline only where opts has one; its reply goes to `kept`.
+ * `job` and `refusal` may be NULL. */
+pith_status submit(pith_engine *engine, const char *text, kept_reply *kept, pith_submit_opts opts,
+                   pith_job **job, pith_refusal *refusal);
 
 /* A faithful request for a text; target ratio 0.5. */
 pith_compress_request request_of(const char *text, size_t len);

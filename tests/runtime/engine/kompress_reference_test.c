@@ -85,7 +85,7 @@ static uint64_t fnv1a64(const char *data, size_t len) {
 static json_t *rows[CASES_MAX];
 static kept_reply replies[CASES_MAX];
 
-static void submit(pith_engine *engine, const json_t *row, kept_reply *reply) {
+static void submit_row(pith_engine *engine, const json_t *row, kept_reply *reply) {
     const json_t *ratio = json_array_get(row, 1);
     pith_compress_request request = {
         .text = json_string_value(json_array_get(row, 0)),
@@ -161,7 +161,7 @@ static void kompress_with_a_real_encoder_equals_the_reference(void **state) {
     assert_non_null(engine);
     size_t n_run = n < CASES_RUN ? n : CASES_RUN;
     for (size_t i = 0; i < n_run; i++) {
-        submit(engine, rows[i], &replies[i]);
+        submit_row(engine, rows[i], &replies[i]);
     }
     size_t n_bad = 0;
     for (size_t i = 0; i < n; i++) {

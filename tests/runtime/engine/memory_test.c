@@ -68,18 +68,6 @@ static long disarm(void) {
     return atomic_load(&failed);
 }
 
-static char *model_dir;
-
-static int make_model(void **state) {
-    model_dir = tiny_model_make();
-    return model_dir == NULL ? -1 : 0;
-}
-
-static int remove_model(void **state) {
-    tiny_model_remove(model_dir);
-    return 0;
-}
-
 typedef struct answer {
     atomic_uint count;
     pith_status status;
@@ -119,10 +107,7 @@ static answer compress(pith_engine *engine, const char *text) {
 /* Fails the n-th allocation of one text's way, for n = 1, 2, ... until there is no n-th. */
 static long fail_each(const char *text, bool all_after) {
     fake_runner fake;
-    pith_runner runner;
-    fake_runner_init(&fake, &runner);
-    pith_engine *engine = engine_on(model_dir, (pith_engine_opts){.runner = &runner});
-    assert_non_null(engine);
+    pith_engine *engine = faked(&fake, (pith_engine_opts){0});
     answer good = compress(engine, text);
     assert_int_equal(good.status, PITH_OK);
     long n = 1;

@@ -13,36 +13,6 @@
 
 #define MS INT64_C(1000000)
 
-static char *model_dir;
-
-static int make_model(void **state) {
-    model_dir = tiny_model_make();
-    return model_dir == NULL ? -1 : 0;
-}
-
-static int remove_model(void **state) {
-    tiny_model_remove(model_dir);
-    return 0;
-}
-
-static pith_engine *faked(fake_runner *fake, pith_engine_opts opts) {
-    pith_runner runner;
-    fake_runner_init(fake, &runner);
-    opts.runner = &runner;
-    pith_engine *engine = engine_on(model_dir, opts);
-    assert_non_null(engine);
-    return engine;
-}
-
-static pith_status submit(pith_engine *engine, const char *text, kept_reply *kept,
-                          pith_submit_opts opts, pith_job **job, pith_refusal *refusal) {
-    pith_compress_request request = request_of(text, strlen(text));
-    opts.deadline_ns = opts.deadline_ns == 0 ? PITH_DEADLINE_NONE : opts.deadline_ns;
-    opts.reply = kept_reply_take;
-    opts.user = kept;
-    return pith_engine_submit(engine, &request, &opts, job, refusal, NULL);
-}
-
 static void wait_empty(pith_engine *engine, pith_engine_stats *stats) {
     do {
         (void)usleep(1000);

@@ -14,26 +14,6 @@
 
 #include <cmocka.h>
 
-static char *model_dir;
-
-static int make_model(void **state) {
-    model_dir = tiny_model_make();
-    return model_dir == NULL ? -1 : 0;
-}
-
-static int remove_model(void **state) {
-    tiny_model_remove(model_dir);
-    return 0;
-}
-
-static pith_engine *faked(fake_runner *fake) {
-    pith_runner runner;
-    fake_runner_init(fake, &runner);
-    pith_engine *engine = engine_on(model_dir, (pith_engine_opts){.runner = &runner});
-    assert_non_null(engine);
-    return engine;
-}
-
 static void compress_as(pith_engine *engine, pith_compress_request request, kept_reply *kept) {
     pith_submit_opts opts = {
         .deadline_ns = PITH_DEADLINE_NONE, .reply = kept_reply_take, .user = kept};
@@ -64,7 +44,7 @@ static void compress_to_floor(pith_engine *engine, const char *text, kept_reply 
 
 static void new_patterns_hold_for_later_jobs_and_change_the_fingerprint(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake);
+    pith_engine *engine = faked(&fake, (pith_engine_opts){0});
     const char *text = "the the the the the the build build of of of of status and and and and";
     kept_reply before;
     kept_reply after;
@@ -90,7 +70,7 @@ static void new_patterns_hold_for_later_jobs_and_change_the_fingerprint(void **s
 
 static void patterns_that_do_not_compile_change_nothing(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake);
+    pith_engine *engine = faked(&fake, (pith_engine_opts){0});
     const char *text = "the build failed with status in module parser after";
     kept_reply before;
     kept_reply after;
@@ -115,7 +95,7 @@ static void write_config(const char *path, const char *text, size_t len) {
 
 static void new_thresholds_are_read_from_the_models_config(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake);
+    pith_engine *engine = faked(&fake, (pith_engine_opts){0});
     char path[1024];
     (void)snprintf(path, sizeof path, "%s/config.json", model_dir);
     pith_file config;
@@ -150,7 +130,7 @@ static void new_thresholds_are_read_from_the_models_config(void **state) {
 
 static void reloads_are_bounded(void **state) {
     fake_runner fake;
-    pith_engine *engine = faked(&fake);
+    pith_engine *engine = faked(&fake, (pith_engine_opts){0});
     pith_status status = PITH_OK;
     int n = 0;
     const char *none = "{\"only\": []}";

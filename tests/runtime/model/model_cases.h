@@ -67,6 +67,7 @@ typedef struct open_how {
     const char *device; /* NULL: "cpu" */
     const char *isa;
     const char *dtype;
+    const char *gpu_kernels;
     uint32_t n_threads;
     uint32_t tokens_max;
     uint32_t aside_tokens;
@@ -79,6 +80,7 @@ static inline void open_model(opened *o, const char *dir, const open_how *how) {
     pith_device_opts device = {.device = how->device != NULL ? how->device : "cpu",
                                .dtype = how->dtype,
                                .isa = how->isa,
+                               .gpu_kernels = how->gpu_kernels,
                                .n_threads = how->n_threads};
     MUST(pith_model_config_read(&o->config, dir, err));
     MUST(pith_checkpoint_open(&o->checkpoint, dir, &o->config, err));

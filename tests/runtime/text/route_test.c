@@ -31,6 +31,8 @@ static void prose_is_routed_to_prose(void **state) {
         "walked in silence. If anyone spoke, it was to ask how far we had come: \"not far\".\n",
         "# Installing\n\nRead the notes first. The tool needs Python 3.8 or later.\n\n"
         "* It works on Linux.\n* It does not work on Windows.\n\nUse it at your own risk.\n",
+        "\"We shall see,\" she said.\n\"Perhaps\", he answered, \"but not today.\"\n",
+        "- one\n- two, which goes on\n  here\n- three\n- four\n",
         "[Note: the following is a summary of the report, which was published in 2019.]\n",
         "\xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82, \xD0\xBC\xD0\xB8\xD1\x80.\n",
     };
@@ -74,6 +76,11 @@ static void json_is_routed_to_json(void **state) {
         "{\"level\":\"info\",\"msg\":\"a\"}\n{\"level\":\"info\",\"msg\":\"b\"}\n",
         "[1, 2, 3.5e+10, -4]",
         "{\"cut\": \"in the middle of a stri",
+        "    \"type\": \"string\",\n    \"minLength\": 3\n  },\n  \"sizes\": [\n    12,\n"
+        "    -1.5e3,\n    true\n  ],\n  \"name\": {\n    \"$ref\": \"#/definitions/name\"\n",
+        "\"at\": 1, \"cut\": \"before\"}\n{\"at\": 2, \"text\": \"it said (a, b)\"}\n"
+        "{\"at\": 3, \"text\": \"cut behi\n",
+        "\t\t\"compress/gzip\",\n\t\t\"context\",\n\t\t\"say \\\"hi\\\"\"\n\t],\n",
     };
     CHECK(PITH_DOMAIN_JSON, texts);
 }
@@ -82,6 +89,7 @@ static void diffs_are_routed_to_diff(void **state) {
     static const char *const texts[] = {
         "diff --git a/x.c b/x.c\nindex 1..2 100644\n--- a/x.c\n+++ b/x.c\n@@ -1,3 +1,3 @@\n"
         " int a;\n-int b;\n+int c;\n",
+        "+    keep(a);\n+    keep(b);\n     return 0;\n }\n-int old;\n",
         "--- old.txt\t2026-01-01\n+++ new.txt\t2026-01-02\n@@ -1 +1 @@\n-a\n+b\n",
     };
     CHECK(PITH_DOMAIN_DIFF, texts);

@@ -1,6 +1,7 @@
 /* Steps of the CUDA backend on its emulated instance: two in flight, what fails and what is left
  * after a failure, saturation. A model of four layers and one head, texts of a few tokens. */
 #include "runtime/backend/cuda/emulated.h"
+#include "runtime/backend/cuda/kernels.h"
 #include "runtime/engine/model_runner.h"
 #include "tests/runtime/model/model_cases.h"
 
@@ -118,9 +119,9 @@ static void the_model_runner_takes_a_step_while_another_is_under_way(void **stat
                                .cu_seqlens = two[i].offsets,
                                .score = two[i].score};
     }
-    pith_model model = {.encoder = o.encoder};
+    pith_model model = {.encoders = {o.encoder}, .n_devices = 1};
     pith_model *models[] = {&model};
-    MUST(pith_model_runner_open(&runner, models, 1, &pith_clock_system, err));
+    MUST(pith_model_runner_open(&runner, models, 1, 1, &pith_clock_system, err));
     uint32_t polled = 0;
     for (uint32_t i = 0; i < STEPS; i++) {
         assert_int_equal(runner.submit(runner.self, &steps[i]), PITH_OK);
@@ -341,6 +342,42 @@ static void kernels_that_are_off_leave_the_safe_ones_under_another_name(void **s
     pith_emulated_reset(0);
 }
 
+/* Pairs of CTAs share weight tiles in large steps of wide products, and only where as many are
+ * resident at once as the multiprocessors make: the rest would wait. */
+static void pairs_are_chosen_only_where_none_has_to_wait(void **state) {
+    const struct {
+        uint32_t pairs, rows, n, ctas;
+        bool fast, multicast;
+    } cases[] = {
+        {66, 8448, 2304, 132, true, true},   {66, 8448, 1280, 132, true, true},
+        {66, 8448, 768, 132, true, false}, /* two rounds instead of one at half a step */
+        {65, 8448, 2304, 132, true, false},  {0, 8448, 2304, 132, true, false},
+        {66, 2048, 2304, 132, true, false},  {66, 512, 2304, 264, true, false},
+        {66, 8448, 2304, 264, false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static pith_ops_ctx ctx;
+        ctx.fast = cases[i].fast;
+        ctx.pairs = cases[i].pairs;
+        ctx.info.n_sm = 132;
+        pk_linear_cuda_task task = {.rows_max = cases[i].rows, .n = cases[i].n, .k = 768};
+        cuda_choose_tile(&ctx, &task);
+        assert_int_equal(task.multicast, cases[i].multicast);
+        assert_int_equal(task.ctas, cases[i].ctas);
+    }
+    pith_device device;
+    pith_emulated_reset(0);
+    MUST(pith_device_open(&device, &(pith_device_opts){.device = "cuda:0"}, err));
+    assert_int_equal(device.ctx->pairs, 0); /* sm_80 has no clusters: not asked */
+    pith_device_close(&device);
+    pith_emulated_capability(9, 0);
+    MUST(pith_device_open(&device, &(pith_device_opts){.device = "cuda:0"}, err));
+    assert_int_equal(device.ctx->pairs, 1); /* as the emulated device says */
+    assert_string_equal(device.isa, "sm90a");
+    pith_device_close(&device);
+    pith_emulated_reset(0);
+}
+
 /* The same weights and text: scores of the two families of kernels are near, not equal. */
 static void fast_kernels_score_as_the_safe_ones_do(void **state) {
     opened o;
@@ -381,7 +418,7 @@ static void names_and_types_that_a_gpu_does_not_know_are_refused(void **state) {
     refused(&(pith_device_opts){.device = "cuda:0", .dtype = "f32"}, PITH_UNSUPPORTED,
             "f16 or bf16");
     refused(&(pith_device_opts){.device = "cuda:0", .gpu_kernels = "quick"}, PITH_INVALID,
-            "expected auto or safe");
+            "expected auto, safe or cublas");
     check_nothing_left();
 }
 
@@ -419,6 +456,7 @@ int main(void) {
         cmocka_unit_test(a_lost_device_is_unavailable_from_then_on),
         cmocka_unit_test(weights_that_f16_does_not_hold_are_saturated_and_counted),
         cmocka_unit_test(kernels_that_are_off_leave_the_safe_ones_under_another_name),
+        cmocka_unit_test(pairs_are_chosen_only_where_none_has_to_wait),
         cmocka_unit_test(fast_kernels_score_as_the_safe_ones_do),
         cmocka_unit_test(names_and_types_that_a_gpu_does_not_know_are_refused),
         cmocka_unit_test(shapes_that_a_gpu_does_not_multiply_are_refused),
