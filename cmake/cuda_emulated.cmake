@@ -53,6 +53,19 @@ endfunction()
 
 emulated_test(runtime.backend.cuda.ops_test ${CMAKE_SOURCE_DIR}/tests/runtime/backend/ops_test.c
               pith_backend)
+# pithd as it is on two emulated GPUs: tests/e2e/device_lost.py (cmake/server_tests.cmake).
+if(TARGET pith_cli AND TARGET pith_test_support)
+    add_executable(pithd_emulated server/pithd.c tests/server/emulated_faults.c
+                   $<TARGET_OBJECTS:pith_backend_emulated> $<TARGET_OBJECTS:pith_emu>
+                   $<TARGET_OBJECTS:pith_emulated_kernels>)
+    set_target_properties(pithd_emulated PROPERTIES LINKER_LANGUAGE CXX)
+    target_link_libraries(pithd_emulated PRIVATE pith_cli ${CMAKE_DL_LIBS} m)
+    add_executable(make_tiny_model tests/server/make_tiny_model.c
+                   tests/runtime/engine/fixture.c)
+    target_compile_options(make_tiny_model PRIVATE -Wno-unused-parameter)
+    target_link_libraries(make_tiny_model PRIVATE pith_engine pith_test_support)
+endif()
+
 file(GLOB emulated_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/runtime/backend/cuda/*_test.c)
 foreach(source ${emulated_tests})
     get_filename_component(name ${source} NAME_WE)
