@@ -78,3 +78,20 @@ if(TARGET runtime.backend.cuda.mini_test)
     target_compile_definitions(runtime.backend.cuda.mini_long_test PRIVATE PITH_EMULATED_LONG)
     set_tests_properties(runtime.backend.cuda.mini_long_test PROPERTIES LABELS long TIMEOUT 1800)
 endif()
+
+# The whole-encoder program of bench/gpu on the emulation: a line of JSON in which no text alone has
+# other bits. How it swaps one fast kernel in is a test of its own.
+add_executable(bench.gpu.encoder bench/gpu/encoder.c bench/gpu/random_weights.c bench/gpu/swap.c
+               tests/bench/gpu_sm90.c $<TARGET_OBJECTS:pith_backend_emulated>
+               $<TARGET_OBJECTS:pith_emu> $<TARGET_OBJECTS:pith_emulated_kernels>)
+set_target_properties(bench.gpu.encoder PROPERTIES LINKER_LANGUAGE CXX)
+target_link_libraries(bench.gpu.encoder PRIVATE pith_model pith_backend ${CMAKE_DL_LIBS} m)
+foreach(operation qkv_rope geglu linear attn heads)
+    target_link_options(bench.gpu.encoder PRIVATE -Wl,--wrap=cuda_${operation})
+endforeach()
+add_test(NAME bench.gpu.encoder COMMAND bench.gpu.encoder mini qkv f16 7 14 1)
+set_tests_properties(bench.gpu.encoder PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}" TIMEOUT 300
+    PASS_REGULAR_EXPRESSION "sm90a.*\"asked\": \"qkv\".*\"changed_alone\": 0,")
+add_executable(bench.gpu.swap_test tests/bench/gpu_swap_test.c bench/gpu/swap.c)
+target_link_libraries(bench.gpu.swap_test PRIVATE PkgConfig::CMOCKA)
+add_test(NAME bench.gpu.swap_test COMMAND bench.gpu.swap_test)

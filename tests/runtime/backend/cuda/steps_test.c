@@ -391,7 +391,7 @@ static void pairs_are_chosen_only_where_none_has_to_wait(void **state) {
         ctx.pairs = cases[i].pairs;
         ctx.info.n_sm = 132;
         pk_linear_cuda_task task = {.rows_max = cases[i].rows, .n = cases[i].n, .k = 768};
-        cuda_choose_tile(&ctx, &task);
+        cuda_choose_tile(&ctx, PITH_PACK_LINEAR, &task);
         assert_int_equal(task.multicast, cases[i].multicast);
         assert_int_equal(task.ctas, cases[i].ctas);
     }
