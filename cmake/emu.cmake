@@ -64,6 +64,10 @@ endfunction()
 emu_library(pith_emu "-O2")
 emu_library(pith_emu_asan "-O1;-fsanitize=address;-fno-omit-frame-pointer")
 emu_program(plain pith_emu "-O2" "")
+# The longest texts: minutes, so with the long tests only.
+add_test(NAME kernels.emu.plain.long COMMAND kernels.emu.plain --long)
+set_tests_properties(kernels.emu.plain.long PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}" LABELS long
+                     TIMEOUT 1800)
 emu_program(race pith_emu "-O1;-fsanitize=thread" "")
 emu_program(asan pith_emu_asan "${emu_asan}" "-fsanitize=address,undefined")
 

@@ -36,7 +36,7 @@ def a_dry_run_says_what_each_stage_would_do_and_exits_0():
 def every_test_named_in_the_plan_exists():
     source = "".join(open(path, encoding="utf-8").read()
                      for path in glob.glob("tests/kernels/emu/*.cu"))
-    known = re.findall(r"TEST_RUN\((\w+)\)", source)
+    known = re.findall(r"TEST_RUN(?:_LONG)?\((\w+)\)", source)
     for name in stages.INSTRUCTIONS + stages.LADDER + stages.KERNELS + stages.SANITIZED:
         assert any(name in test for test in known), f"no test is named {name}"
     rungs = sorted(test for test in known if test.startswith("rung_"))
@@ -104,6 +104,49 @@ def a_step_that_fails_hangs_or_is_missing_is_told_apart():
         assert ("why" in found) == (status == "refused"), found
     none = run.run_step(stages.Step("none", ["no-such-program"], 1, ["no-such-program"]))
     assert none["status"] == "skipped" and "no-such-program" in none["why"], none
+
+
+STAND_IN = """#!/bin/sh
+case "$(basename "$0") $1 $2" in
+"gpu_bench sweep "*) cat "$(dirname "$0")/sweep" ;;
+"gpu_bench gaps "*) echo '{"node_ns": 1500.0, "node_ns_dependent": 900.0}' ;;
+"gpu_bench attn "*) echo '[{"form": "global wgmma", "length": 8192, "tflop_s": 440.0}]' ;;
+"gpu_encoder base cublas"*) echo "gpu_encoder: no cuBLASLt here" >&2; exit 1 ;;
+gpu_encoder*) cat "$(dirname "$0")/encoder" ;;
+"gpu_tests wgmma_m64n64 "*) echo "[  FAILED  ]"; echo "    swizzle 128, k advance 32"; exit 1 ;;
+*) echo "1 passed, 0 failed" ;;
+esac
+"""
+
+
+def a_run_of_stand_ins_goes_through_every_stage_whatever_fails():
+    rows = sweep_of(sweep_row("128x192", 9.0, "a"), sweep_row("64x192", 8.0, "a"),
+                    sweep_row("64x64", 2.0, "b"))
+    with tempfile.TemporaryDirectory() as out:
+        for name in ("gpu_tests", "gpu_bench", "gpu_encoder"):
+            with open(f"{out}/{name}", "w", encoding="utf-8") as file:
+                file.write(STAND_IN)
+            os.chmod(f"{out}/{name}", 0o755)
+        for name, value in (("sweep", {"gpu": "H", "sm": "90", "n_sm": 132, "rows": rows}),
+                            ("encoder", encoder_run(1e6, 512, sample=[0.5]))):
+            with open(f"{out}/{name}", "w", encoding="utf-8") as file:
+                json.dump(value, file)
+        chosen = [word for number in (1, 2, 3, 4, 5, 6) for word in ("--stage", str(number))]
+        done = launch("--out", out + "/results", "--build", out, *chosen)
+        assert done.returncode == 1, done.stdout + done.stderr
+        with open(out + "/results/result.json", encoding="utf-8") as file:
+            result = json.load(file)
+        steps = [step for stage in result["stages"] for step in stage["steps"]]
+        failed = {step["name"]: step["output"] for step in steps if step["status"] != "ok"
+                  and step["status"] != "skipped"}
+        assert set(failed) == {"wgmma_m64n64", "cublas 512"}, failed
+        assert "k advance 32" in failed["wgmma_m64n64"], failed
+        files = [name for _, _, names in os.walk(out + "/results") for name in names]
+        assert sorted(files) == ["result.json", "result.md", "sm_90a-132.json"], files
+        with open(out + "/results/result.md", encoding="utf-8") as file:
+            text = file.read()
+        assert "3 tiles rejected for their bits" in text and "440 TFLOP/s" in text, text
+        assert "1.000 M tok/s" in text and "qkv 1.00x, scores 0.0000 off" in text, text
 
 
 def encoder_run(tok_per_s, length, **more):
@@ -265,6 +308,7 @@ def main():
                  what_is_tested_has_bounded_waits_and_what_is_timed_has_not, the_stages_fit_into_their_eight_minutes,
                  a_stage_alone_writes_its_results_where_nothing_can_run,
                  a_step_that_fails_hangs_or_is_missing_is_told_apart,
+                 a_run_of_stand_ins_goes_through_every_stage_whatever_fails,
                  the_page_fills_its_table_from_the_results,
                  a_page_without_results_says_not_measured,
                  a_tile_with_other_bits_is_rejected_however_fast,

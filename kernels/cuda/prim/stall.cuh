@@ -8,10 +8,6 @@
 
 #ifdef PK_BOUND_WAITS
 
-#include <cstdio>
-#include <cstring>
-#include <string>
-
 namespace pk {
 
 /* What a bounded wait leaves; written in one piece. */
@@ -30,29 +26,13 @@ inline Stall *stall_records() {
         if (cudaHostAlloc(&memory, STALLS * sizeof(Stall), cudaHostAllocMapped) != cudaSuccess) {
             return static_cast<Stall *>(nullptr);
         }
-        memset(memory, 0, STALLS * sizeof(Stall));
-        return static_cast<Stall *>(memory);
+        Stall *const empty = static_cast<Stall *>(memory);
+        for (unsigned i = 0; i < STALLS; i++) {
+            empty[i] = {};
+        }
+        return empty;
     }();
     return records;
-}
-
-/* One line for each record, "" for none. */
-inline std::string stall_text(const Stall *records) {
-    std::string text;
-    for (unsigned i = 0; records != nullptr && i < STALLS; i++) {
-        const Stall &stall = records[i];
-        if (stall.line != 0) {
-            char line[120];
-            snprintf(
-                line, sizeof line,
-                "\n  thread %u waits in mbarrier.try_wait of block %u, mbarrier 0x%x, parity %u "
-                "at line %u",
-                stall.thread_parity >> 1, stall.block, stall.barrier, stall.thread_parity & 1,
-                stall.line);
-            text += line;
-        }
-    }
-    return text;
 }
 
 [[maybe_unused]] static __device__ Stall *stall_place; /* of this translation unit */

@@ -65,7 +65,9 @@ Batch batch_of(const std::vector<int> &lens, pk_dtype dtype, uint32_t seed, bool
     return batch;
 }
 
-std::vector<float> reference(const Batch &batch, pk_dtype dtype, size_t window) {
+/* Of the sequences' rows [from, to) alone, where not of all. */
+std::vector<float> reference(const Batch &batch, pk_dtype dtype, size_t window, size_t from = 0,
+                             size_t to = SIZE_MAX) {
     std::vector<float> qkv, out(batch.qkv.size() / 3);
     for (uint16_t bits : batch.qkv) {
         qkv.push_back(value_of(bits, dtype));
@@ -73,8 +75,11 @@ std::vector<float> reference(const Batch &batch, pk_dtype dtype, size_t window) 
     for (size_t s = 0; s + 1 < batch.starts.size(); s++) {
         size_t first = size_t(batch.starts[s]), len = size_t(batch.starts[s + 1]) - first;
         for (size_t head = 0; head < HEADS; head++) {
-            pk_attn_task task = {&qkv[first * ROW], len, HEADS, head, DIM, window, 0, len, nullptr};
-            pk_attn_ref(&out[first * ROW / 3], PK_F32, &task);
+            pk_attn_task task = {&qkv[first * ROW], len,    HEADS, head, DIM, window, from,
+                                 std::min(len, to), nullptr};
+            if (from < task.q_end) {
+                pk_attn_ref(&out[first * ROW / 3], PK_F32, &task);
+            }
         }
     }
     return out;
@@ -100,8 +105,12 @@ __global__ void k_fill(uint16_t *qkv, const uint16_t *from, int count) {
 }
 
 std::vector<uint16_t> run(const Batch &batch, pk_dtype dtype, const Kernel &kernel,
-                          uint32_t ctas = 0, bool dependent = false) {
+                          uint32_t ctas = 0, bool dependent = false, size_t every = 1) {
     std::vector<pk_attn_cuda_tile> list = tiles_of(batch);
+    for (size_t i = 0; i * every < list.size(); i++) { /* one in `every` */
+        list[i] = list[i * every];
+    }
+    list.resize((list.size() + every - 1) / every);
     uint32_t count = uint32_t(list.size());
     /* Behind them some that are none: a replayed grid is larger than its batch. */
     list.insert(list.end(), SPARE_TILES, {1 << 30, 1 << 30, 0, -1});
@@ -194,6 +203,48 @@ void banded_attention_matches_ref_at_every_tile_edge_and_window() {
             check(brief() ? std::vector<int>{64} : EDGES, PK_BF16, kernel, s++);
         }
     }
+}
+
+/* The longest text there is, behind a short one, in one query tile of `every`. */
+void check_8192(const std::vector<Kernel> &kernels, pk_dtype dtype, bool marked, size_t every) {
+#ifdef PK_EMULATE
+    emu::config.cpu_ms_max = 60 * 60 * 1000; /* each launch takes minutes */
+#endif
+    const Batch batch = batch_of({3, 8192}, dtype, 8, marked);
+    const size_t part = PK_ATTN_CUDA_QUERIES, row = HEADS * DIM;
+    std::vector<std::vector<uint16_t>> outs;
+    for (const Kernel &kernel : kernels) {
+        test::seed(outs.size());
+        outs.push_back(run(batch, dtype, kernel, 0, false, every));
+    }
+    for (size_t tile = every - 1; tile < 8192 / part; tile += every) { /* the list's first: of 3 */
+        const size_t from = tile * part, first = (3 + from) * row;
+        if (test::failed()) {
+            break;
+        }
+        const std::vector<float> expected =
+            reference(batch, dtype, PK_ATTN_GLOBAL, from, from + part);
+        for (size_t i = first; i < first + part * row && !test::failed(); i++) {
+            for (size_t k = 0; k < kernels.size(); k++) {
+                const float got = value_of(outs[k][i], dtype);
+                TEST_CHECK(std::fabs(got - expected[i]) <= limit(dtype),
+                           std::string(kernels[k].name) + " row " + std::to_string(i / row - 3) +
+                               ": " + std::to_string(got) + ", not " + std::to_string(expected[i]));
+            }
+        }
+    }
+#ifdef PK_EMULATE
+    emu::config.cpu_ms_max = emu::Config().cpu_ms_max;
+#endif
+}
+
+void every_tile_of_8192_rows_of_global_attention_matches_ref() {
+    check_8192({GLOBAL, WGMMA}, PK_F16, true, 1);
+}
+
+void some_tiles_of_8192_rows_of_global_attention_match_ref() {
+    check_8192({GLOBAL, WGMMA}, PK_F16, true, 64); /* the last */
+    check_8192({GLOBAL, WGMMA}, PK_BF16, false, 32);
 }
 
 uint64_t hash_of(const uint16_t *values, size_t count) { /* FNV-1a, 64 bits */
@@ -348,4 +399,6 @@ void attn_tests() {
     TEST_RUN(attention_passes_on_a_nan_of_its_own_text);
     TEST_RUN(attention_waits_for_the_grid_before_it);
     TEST_RUN(attention_refuses_an_invalid_task_and_skips_an_empty_one);
+    TEST_RUN_LONG(some_tiles_of_8192_rows_of_global_attention_match_ref);
+    TEST_RUN_LONG(every_tile_of_8192_rows_of_global_attention_matches_ref);
 }

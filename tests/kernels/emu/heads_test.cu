@@ -199,6 +199,12 @@ void heads_match_ref_for_sequences_of_every_length() {
     }
 }
 
+/* 8 and 9 tiles of 14 rows for two CTAs; k_round's, of 256 times 4 values, are 7 and 8. */
+void heads_of_few_ctas_take_many_tiles_odd_and_even() {
+    check(Batch({100, 12}, 64, 32, PK_F16, 7), 7);
+    check(Batch({100, 13}, 64, 32, PK_BF16, 8), 8);
+}
+
 void heads_match_ref_with_every_gate() {
     for (pk_gate gate : {PK_GATE_MULTIPLICATIVE, PK_GATE_ASYMMETRIC, PK_GATE_OR_BOOST}) {
         Batch batch({9, 20}, 64, 32, PK_F16, uint32_t(gate) + 5);
@@ -283,6 +289,7 @@ void heads_refuse_an_invalid_task_and_skip_an_empty_one() {
 
 void heads_tests() {
     TEST_RUN(heads_match_ref_for_sequences_of_every_length);
+    TEST_RUN(heads_of_few_ctas_take_many_tiles_odd_and_even);
     TEST_RUN(heads_match_ref_with_every_gate);
     TEST_RUN(heads_of_a_sequence_have_the_same_bits_alone_and_between_sequences_of_nan);
     TEST_RUN(rounding_saturates_f16_and_keeps_nan);

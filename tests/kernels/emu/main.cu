@@ -81,6 +81,27 @@ int seeds() {
     return 1;
 }
 
+#ifdef PK_BOUND_WAITS
+/* A line for each wait that was ended, in the emulation's words. */
+static std::string ended_waits() {
+    const pk::Stall *const records = pk::stall_records();
+    std::string text;
+    for (unsigned i = 0; records != nullptr && i < pk::STALLS; i++) {
+        const pk::Stall &stall = records[i];
+        if (stall.line != 0) {
+            char line[160];
+            snprintf(line, sizeof line,
+                     "\n  thread %u waits in mbarrier.try_wait of block %u, mbarrier 0x%x, parity "
+                     "%u at line %u",
+                     stall.thread_parity >> 1, stall.block, stall.barrier, stall.thread_parity & 1,
+                     stall.line);
+            text += line;
+        }
+    }
+    return text;
+}
+#endif
+
 std::string error_after(int launched) {
     cudaError_t error = static_cast<cudaError_t>(launched);
     if (error == cudaSuccess) {
@@ -88,7 +109,7 @@ std::string error_after(int launched) {
     }
     std::string found = error == cudaSuccess ? "" : cudaGetErrorString(error);
 #ifdef PK_BOUND_WAITS
-    found += error == cudaSuccess ? "" : pk::stall_text(pk::stall_records());
+    found += error == cudaSuccess ? "" : ended_waits();
 #endif
     return found;
 }

@@ -162,6 +162,13 @@ void embedding_norm_matches_ref_for_tables_of_every_type() {
     }
 }
 
+void norms_of_few_ctas_take_many_tiles_odd_and_even() { /* 6 and 7 tiles of 8 rows, two CTAs */
+    for (size_t rows : {48, 49}) {
+        check_add(rows, 132, PK_F16, uint32_t(rows));
+        check_embed(rows, 132, PK_F16, PK_BF16, uint32_t(rows));
+    }
+}
+
 void a_normed_row_alone_has_the_bits_it_has_between_rows_of_nan() {
     Task alone(false, 1, 1, 192, PK_F16, 3);
     alone.run();
@@ -256,6 +263,7 @@ void norms_refuse_an_invalid_task_and_skip_an_empty_one() {
 void norm_tests() {
     TEST_RUN(residual_norm_matches_ref_at_every_width_and_number_of_rows);
     TEST_RUN(embedding_norm_matches_ref_for_tables_of_every_type);
+    TEST_RUN(norms_of_few_ctas_take_many_tiles_odd_and_even);
     TEST_RUN(a_normed_row_alone_has_the_bits_it_has_between_rows_of_nan);
     TEST_RUN(a_dependent_norm_waits_for_the_grid_before);
     TEST_RUN(a_normed_value_too_large_for_f16_is_saturated_and_counted);
