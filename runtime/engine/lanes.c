@@ -42,6 +42,7 @@ static void *lane_main(void *arg) {
             work_in_slices(lane, job);
         } else {
             lane->work(lane->engine, job, &list);
+            pith_token_list_trim(&list);
         }
     }
     pith_token_list_free(&list);

@@ -76,8 +76,11 @@ uint32_t pith_tokenizer_find(const pith_tokenizer *tokenizer, const char *conten
 /* One more than the largest id. */
 uint32_t pith_tokenizer_vocab_size(const pith_tokenizer *tokenizer);
 
-/* Zero-initialise a list before its first use; reset keeps the memory, free returns it. */
+/* Zero-initialise a list before its first use; reset keeps the memory, free returns it. Trim drops
+ * the tokens and what a long text made the list hold, so that a thread's list between texts does
+ * not remember the longest; what it has learnt of frequent words stays. */
 void pith_token_list_reset(pith_token_list *list);
+void pith_token_list_trim(pith_token_list *list);
 void pith_token_list_free(pith_token_list *list);
 
 #endif

@@ -63,6 +63,20 @@ void pith_token_list_reset(pith_token_list *list) {
     list->len = 0;
 }
 
+void pith_token_list_trim(pith_token_list *list) {
+    enum { KEPT_TOKENS = 1024 }; /* 12 KiB: of the texts that come by the hundred a second */
+    if (list->scratch != NULL) {
+        pith_nfc_free(&list->scratch->nfc);
+        pith_bpe_work_free(&list->scratch->work);
+    }
+    list->len = 0;
+    if (list->cap > KEPT_TOKENS) {
+        free(list->items);
+        list->items = NULL;
+        list->cap = 0;
+    }
+}
+
 void pith_token_list_free(pith_token_list *list) {
     if (list->scratch != NULL) {
         free(list->scratch->slots);

@@ -16,6 +16,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+
+#include "kernels/cuda/prim/stall.cuh"
 #endif
 
 namespace pk {
@@ -113,7 +115,12 @@ inline cudaLaunchConfig_t shape_of(const Launch &config, cudaLaunchAttribute *at
 
 /* Queues the grid; the cudaError_t of queueing it. */
 template <class... Params, class... Args>
-int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
+static int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
+#ifdef PK_BOUND_WAITS
+    if (const int no_report = stall_attach()) {
+        return no_report;
+    }
+#endif
     cudaError_t refused = ask_for_smem(kernel, config);
     if (refused != cudaSuccess) {
         return refused;

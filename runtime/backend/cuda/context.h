@@ -97,7 +97,8 @@ struct pith_ops_ctx {
     pthread_mutex_t lock;
     pith_err dead; /* under `lock`. The device is lost: what every call says from then on */
     uint64_t n_saturated_weights;
-    atomic_uint n_saturated; /* activations: the device's counter as of the last step */
+    atomic_uint_fast64_t n_saturated; /* activations, as of the last step */
+    uint32_t saturated_seen;          /* the device's counter then; it wraps */
 };
 
 struct pith_packed {

@@ -1,6 +1,7 @@
 #include "runtime/backend/cuda/kernels.h"
 
 #include "runtime/backend/cuda/cublaslt.h"
+#include "runtime/backend/cuda/tiles.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -9,8 +10,8 @@
 
 /* --- which tile --- */
 
-/* Computed, not yet measured on a GPU: tiles that fill 132 multiprocessors at 512 rows and keep
- * their operands longest from 2,048 on. bench/gpu/tune.py reads what is best out of a sweep. */
+/* Of products that tiles.h does not name, by their size: tiles that fill 132 multiprocessors at 512
+ * rows and keep their operands longest from 2,048 on. Computed, not yet measured on a GPU. */
 typedef struct tile_row {
     uint32_t rows_max; /* for steps up to this size */
     uint32_t n_min;
@@ -30,22 +31,53 @@ static const tile_row tile_rows[] = {
 
 enum { SAFE_CTAS_PER_SM = 2 }; /* 128 registers, 96 KiB: kernels/cuda/linear.cu */
 
-void cuda_choose_tile(const pith_ops_ctx *ctx, pk_linear_cuda_task *task) {
+/* The smallest class that holds the step, else the product's largest; NULL: not in the table. */
+static const cuda_tile *measured_tile(pith_pack_kind kind, const pk_linear_cuda_task *task) {
+    const cuda_tile *found = NULL;
+    for (size_t i = 0; i < sizeof cuda_tiles / sizeof cuda_tiles[0]; i++) {
+        const cuda_tile *row = &cuda_tiles[i];
+        if (row->kind == kind && row->n == task->n && row->k == task->k &&
+            (found == NULL || found->rows_max < task->rows_max)) {
+            found = row;
+        }
+    }
+    return found;
+}
+
+/* A pair that has to wait for a place would take its tiles after all others. */
+static bool pairs_fit(const pith_ops_ctx *ctx) {
+    return ctx->pairs > 0 && ctx->pairs >= (uint32_t)ctx->info.n_sm / 2;
+}
+
+static void choose_by_size(const pith_ops_ctx *ctx, pk_linear_cuda_task *task) {
     uint32_t n_sm = (uint32_t)ctx->info.n_sm;
-    task->tile = PK_LINEAR_SAFE;
-    task->ctas = n_sm * SAFE_CTAS_PER_SM;
-    for (size_t i = 0; ctx->fast && i < sizeof tile_rows / sizeof tile_rows[0]; i++) {
+    for (size_t i = 0; i < sizeof tile_rows / sizeof tile_rows[0]; i++) {
         const tile_row *row = &tile_rows[i];
         if (task->rows_max <= row->rows_max && task->n >= row->n_min) {
             task->tile = row->tile;
             task->ctas = n_sm * row->ctas_per_sm;
-            /* A pair that has to wait for a place would take its tiles after all others. */
-            if (row->pairs && ctx->pairs > 0 && ctx->pairs >= n_sm / 2) {
+            if (row->pairs && pairs_fit(ctx)) {
                 task->multicast = true;
                 task->ctas = n_sm / 2 * 2;
             }
             return;
         }
+    }
+}
+
+void cuda_choose_tile(const pith_ops_ctx *ctx, pith_pack_kind kind, pk_linear_cuda_task *task) {
+    uint32_t n_sm = (uint32_t)ctx->info.n_sm;
+    const cuda_tile *row = measured_tile(kind, task);
+    task->multicast = false;
+    if (!ctx->fast) {
+        task->tile = PK_LINEAR_SAFE;
+        task->ctas = n_sm * SAFE_CTAS_PER_SM;
+    } else if (row != NULL) {
+        task->tile = row->tile;
+        task->multicast = row->multicast && pairs_fit(ctx);
+        task->ctas = n_sm * row->ctas_per_sm;
+    } else {
+        choose_by_size(ctx, task);
     }
 }
 

@@ -251,12 +251,39 @@ static void one_list_serves_two_tokenizers_in_turn(void **state) {
     pith_tokenizer_close(qwen2);
 }
 
+static void a_trimmed_list_holds_little_and_encodes_the_same(void **state) {
+    enum { LONG = 40000, KEPT = 1024 };
+    pith_tokenizer *tokenizer = open_small("small-qwen2.json");
+    static const char text[] = "the connection timeout of the server 12345";
+    char *words = malloc(LONG);
+    for (size_t i = 0; i < LONG; i++) { /* one long word, then short ones */
+        words[i] = i < LONG / 2 || i % 3 > 0 ? 'e' : ' ';
+    }
+    pith_token_list fresh = {0};
+    pith_token_list list = {0};
+    encode(tokenizer, PITH_ADDED_PLAIN, text, sizeof text - 1, &fresh);
+    encode(tokenizer, PITH_ADDED_PLAIN, words, LONG, &list);
+    assert_true(list.cap > KEPT);
+    pith_token_list_trim(&list);
+    assert_true(list.cap == 0 && list.len == 0 && list.items == NULL);
+    encode(tokenizer, PITH_ADDED_PLAIN, text, sizeof text - 1, &list);
+    assert_int_equal(list.len, fresh.len);
+    assert_memory_equal(list.items, fresh.items, list.len * sizeof *list.items);
+    pith_token_list_trim(&list); /* keeps what a short text needs */
+    assert_true(list.cap > 0 && list.cap <= KEPT && list.len == 0);
+    pith_token_list_free(&fresh);
+    pith_token_list_free(&list);
+    free(words);
+    pith_tokenizer_close(tokenizer);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_mode_of_modernbert_leaves_added_tokens_as_text_and_matches_spaces),
         cmocka_unit_test(parity_mode_of_modernbert_matches_specials_and_strips_before_mask),
         cmocka_unit_test(plain_mode_of_qwen_leaves_chat_markers_as_text),
         cmocka_unit_test(plain_mode_matches_only_white_space_tokens),
+        cmocka_unit_test(a_trimmed_list_holds_little_and_encodes_the_same),
         cmocka_unit_test(the_bytes_of_plain_tokens_are_the_text),
         cmocka_unit_test(spans_of_text_that_nfc_rewrites_are_the_original_characters),
         cmocka_unit_test(special_tokens_are_left_out_when_asked),
