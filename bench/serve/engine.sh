@@ -29,7 +29,7 @@ for part in "${@:-load null giant}"; do
                 "$build/engine_driver_null" "$model" load --bytes 65536 --clients 64
             ;;
         giant) section "a million tokens and short texts" \
-            "$build/engine_driver" "$model" giant --bytes 2000 \
+            "$build/engine_driver" "$model" giant --bytes 2300 \
             --giant-bytes "${GIANT_BYTES:-4400000}" --every-ms "${EVERY_MS:-250}" ;;
         *) echo "no part named $name" >&2; exit 2 ;;
         esac

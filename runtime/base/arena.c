@@ -42,7 +42,8 @@ void *pith_arena_alloc(pith_arena *arena, size_t count, size_t size) {
     }
     pith_arena_chunk *chunk = arena->chunks;
     if (chunk == NULL || chunk->size - chunk->used < bytes) {
-        chunk = chunk_new(bytes > PITH_ARENA_CHUNK_BYTES ? bytes : PITH_ARENA_CHUNK_BYTES);
+        size_t least = chunk == NULL ? PITH_ARENA_FIRST_BYTES : PITH_ARENA_CHUNK_BYTES;
+        chunk = chunk_new(bytes > least ? bytes : least);
         if (chunk == NULL) {
             return NULL;
         }

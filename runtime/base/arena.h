@@ -16,7 +16,12 @@ typedef struct pith_arena {
 } pith_arena;
 
 /* Chunks are at least this large; a larger request gets a chunk of its own. */
-enum { PITH_ARENA_CHUNK_BYTES = 64 * 1024 };
+enum {
+    PITH_ARENA_CHUNK_BYTES = 64 * 1024,
+    /* The first chunk: a short text needs no more, and jemalloc's threads keep blocks up to 32 KiB
+     * at hand. */
+    PITH_ARENA_FIRST_BYTES = 16 * 1024
+};
 
 void pith_arena_init(pith_arena *arena, size_t bytes_max);
 

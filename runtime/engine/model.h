@@ -10,8 +10,9 @@
 #include "runtime/model/encoder.h"
 #include "runtime/weights/checkpoint.h"
 
-/* Of a step put in front of another: a short text, or some. A quarter of a step's memory. */
-enum { PITH_ASIDE_TOKENS_MAX = 512 };
+/* Of a step put in front of another: a text of one window of pith-mini's, or some shorter ones. 25
+ * KB of activations a token at ModernBERT-base's width: 19 MB. */
+enum { PITH_ASIDE_TOKENS_MAX = 768 };
 
 typedef struct pith_model {
     char name[PITH_MODEL_NAME_BYTES];

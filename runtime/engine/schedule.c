@@ -2,7 +2,12 @@
  * lives. */
 #include "runtime/engine/internal.h"
 
-enum { INLINE_PER_TURN = 2 }; /* short texts finished here when so few came back at once */
+enum {
+    /* Short texts finished here when no more came back at once, and their bytes together: half a
+     * millisecond's work at most. The next step is under way by then. */
+    INLINE_PER_TURN = 16,
+    INLINE_BYTES_PER_TURN = 4096,
+};
 
 typedef struct loop {
     pith_engine *engine;
@@ -10,6 +15,7 @@ typedef struct loop {
     uint64_t cancels_seen;
     uint32_t n_running; /* steps inside the runner */
     uint32_t n_settled; /* since the last flush */
+    size_t settled_bytes;
     pith_job *settled[INLINE_PER_TURN];
 } loop;
 
@@ -18,7 +24,9 @@ typedef struct loop {
 static void on_settled(void *user, pith_job *job, int64_t now_ns) {
     loop *l = user;
     job->model_end_ns = now_ns;
-    if (l->n_settled < INLINE_PER_TURN && job->request.text_len <= PITH_INLINE_BYTES) {
+    size_t len = job->request.text_len;
+    if (l->n_settled < INLINE_PER_TURN && l->settled_bytes + len <= INLINE_BYTES_PER_TURN) {
+        l->settled_bytes += len;
         l->settled[l->n_settled++] = job;
     } else {
         pith_finish_push(l->engine, job);
@@ -38,6 +46,7 @@ static void flush_settled(loop *l) {
         pith_finish_job(l->engine, l->settled[i], &l->engine->finish_list);
     }
     l->n_settled = 0;
+    l->settled_bytes = 0;
 }
 
 static void receive(loop *l, int64_t wait_ns) {

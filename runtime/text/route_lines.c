@@ -17,6 +17,9 @@ static bool name_char(char c) {
 }
 
 static bool starts(const char *s, size_t len, const char *prefix) {
+    if (len == 0 || s[0] != prefix[0]) {
+        return false;
+    }
     size_t n = strlen(prefix);
     return len >= n && memcmp(s, prefix, n) == 0;
 }
@@ -30,8 +33,24 @@ static bool starts_any(const char *s, size_t len, const char *const *prefixes, s
     return false;
 }
 
+/* Needles are short, lines too, and most have not even the first character: memmem would prepare a
+ * search first. At a needle's space its second character is looked for. */
 static const char *find(const char *s, size_t len, const char *needle) {
-    return memmem(s, len, needle, strlen(needle));
+    size_t n = strlen(needle);
+    size_t anchor = needle[0] == ' ' && n > 1 ? 1 : 0;
+    const char *end = s + len;
+    while ((size_t)(end - s) >= n) {
+        const char *at = memchr(s + anchor, needle[anchor], (size_t)(end - s) - n + 1);
+        if (at == NULL) {
+            return NULL;
+        }
+        at -= anchor;
+        if (memcmp(at, needle, n) == 0) {
+            return at;
+        }
+        s = at + 1;
+    }
+    return NULL;
 }
 
 /* Digits d and literal characters: "dddd-dd-dd" fits "2026-01-31". */

@@ -255,8 +255,11 @@ void pith_usage_add(pith_usage *usage, const pith_reply *reply) {
     at_least(&usage->timing.total_ns, reply->timing.total_ns);
 }
 
-static double ms(int64_t ns) {
-    return (double)(ns < 0 ? 0 : ns) / 1e6;
+/* Writes "NAME;dur=MILLISECONDS"; printf's floats cost more than the rest of the header. */
+static size_t put_ms(char *out, size_t room, const char *name, int64_t ns) {
+    int64_t us = ((ns < 0 ? 0 : ns) + 500) / 1000;
+    int n = snprintf(out, room, "%s;dur=%" PRId64 ".%03d", name, us / 1000, (int)(us % 1000));
+    return n < 0 || (size_t)n >= room ? 0 : (size_t)n;
 }
 
 void pith_usage_send(const pith_usage *usage, pith_call *call) {
@@ -268,10 +271,10 @@ void pith_usage_send(const pith_usage *usage, pith_call *call) {
                    usage->input_tokens, usage->kept_tokens);
     pith_call_add_trailer(call, "pith-usage", text);
     const pith_timing *t = &usage->timing;
-    (void)snprintf(text, sizeof text,
-                   "queue;dur=%.3f, tokenize;dur=%.3f, model;dur=%.3f, finish;dur=%.3f, "
-                   "total;dur=%.3f",
-                   ms(t->queue_ns), ms(t->tokenize_ns), ms(t->model_ns), ms(t->finish_ns),
-                   ms(t->total_ns));
+    size_t n = put_ms(text, sizeof text, "queue", t->queue_ns);
+    n += put_ms(text + n, sizeof text - n, ", tokenize", t->tokenize_ns);
+    n += put_ms(text + n, sizeof text - n, ", model", t->model_ns);
+    n += put_ms(text + n, sizeof text - n, ", finish", t->finish_ns);
+    (void)put_ms(text + n, sizeof text - n, ", total", t->total_ns);
     pith_call_add_trailer(call, "server-timing", text);
 }

@@ -303,7 +303,7 @@ static void a_short_text_goes_in_front_of_a_giants_window(void **state) {
     enum { SHORT = 400 };
     pith_engine *engine = engine_on(model_dir, (pith_engine_opts){.n_threads = 1});
     assert_non_null(engine);
-    char *giant = words_of(60000, 8);
+    char *giant = words_of(12000, 8);
     char *text = words_of(30, 9);
     kept_reply alone[2];
     kept_reply beside[2];
