@@ -53,6 +53,19 @@ endfunction()
 
 emulated_test(runtime.backend.cuda.ops_test ${CMAKE_SOURCE_DIR}/tests/runtime/backend/ops_test.c
               pith_backend)
+# pithd as it is on two emulated GPUs: tests/e2e/device_lost.py (cmake/server_tests.cmake).
+if(TARGET pith_cli AND TARGET pith_test_support)
+    add_executable(pithd_emulated server/pithd.c tests/server/emulated_faults.c
+                   $<TARGET_OBJECTS:pith_backend_emulated> $<TARGET_OBJECTS:pith_emu>
+                   $<TARGET_OBJECTS:pith_emulated_kernels>)
+    set_target_properties(pithd_emulated PROPERTIES LINKER_LANGUAGE CXX)
+    target_link_libraries(pithd_emulated PRIVATE pith_cli ${CMAKE_DL_LIBS} m)
+    add_executable(make_tiny_model tests/server/make_tiny_model.c
+                   tests/runtime/engine/fixture.c)
+    target_compile_options(make_tiny_model PRIVATE -Wno-unused-parameter)
+    target_link_libraries(make_tiny_model PRIVATE pith_engine pith_test_support)
+endif()
+
 file(GLOB emulated_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/runtime/backend/cuda/*_test.c)
 foreach(source ${emulated_tests})
     get_filename_component(name ${source} NAME_WE)
@@ -65,3 +78,20 @@ if(TARGET runtime.backend.cuda.mini_test)
     target_compile_definitions(runtime.backend.cuda.mini_long_test PRIVATE PITH_EMULATED_LONG)
     set_tests_properties(runtime.backend.cuda.mini_long_test PROPERTIES LABELS long TIMEOUT 1800)
 endif()
+
+# The whole-encoder program of bench/gpu on the emulation: a line of JSON in which no text alone has
+# other bits. How it swaps one fast kernel in is a test of its own.
+add_executable(bench.gpu.encoder bench/gpu/encoder.c bench/gpu/random_weights.c bench/gpu/swap.c
+               tests/bench/gpu_sm90.c $<TARGET_OBJECTS:pith_backend_emulated>
+               $<TARGET_OBJECTS:pith_emu> $<TARGET_OBJECTS:pith_emulated_kernels>)
+set_target_properties(bench.gpu.encoder PROPERTIES LINKER_LANGUAGE CXX)
+target_link_libraries(bench.gpu.encoder PRIVATE pith_model pith_backend ${CMAKE_DL_LIBS} m)
+foreach(operation qkv_rope geglu linear attn heads)
+    target_link_options(bench.gpu.encoder PRIVATE -Wl,--wrap=cuda_${operation})
+endforeach()
+add_test(NAME bench.gpu.encoder COMMAND bench.gpu.encoder mini qkv f16 7 14 1)
+set_tests_properties(bench.gpu.encoder PROPERTIES ENVIRONMENT "${PITH_TEST_ENV}" TIMEOUT 300
+    PASS_REGULAR_EXPRESSION "sm90a.*\"asked\": \"qkv\".*\"changed_alone\": 0,")
+add_executable(bench.gpu.swap_test tests/bench/gpu_swap_test.c bench/gpu/swap.c)
+target_link_libraries(bench.gpu.swap_test PRIVATE PkgConfig::CMOCKA)
+add_test(NAME bench.gpu.swap_test COMMAND bench.gpu.swap_test)

@@ -41,6 +41,16 @@ if(TARGET pith_server)
                              TIMEOUT 240 SKIP_RETURN_CODE 77)
     endforeach()
 
+    if(TARGET pithd_emulated)
+        add_test(NAME server.e2e.device_lost
+                 COMMAND ${server_python} ${CMAKE_SOURCE_DIR}/tests/e2e/device_lost.py
+                         --pithd $<TARGET_FILE:pithd_emulated> --addr none
+                         --protoset ${CMAKE_BINARY_DIR}/gen/pith.protoset)
+        set_tests_properties(server.e2e.device_lost PROPERTIES
+                             ENVIRONMENT "${server_env};PITH_TINY_MODEL_MAKER=$<TARGET_FILE:make_tiny_model>"
+                             TIMEOUT 300 SKIP_RETURN_CODE 77)
+    endif()
+
     # The same faults in the numbers of a bad day.
     add_test(NAME server.e2e.faults_long
              COMMAND ${server_python} ${CMAKE_SOURCE_DIR}/tests/e2e/faults_test.py

@@ -192,7 +192,8 @@ typedef struct pith_ops {
                              const pith_ops_held *const *held, size_t n_held, pith_err *note,
                              pith_err *err);
 
-    /* Values that did not fit f16 and were saturated, weights and activations, until now. */
+    /* Values that did not fit f16 and were saturated, weights and activations, until now. Any
+     * thread, once the weights are loaded. */
     uint64_t (*saturated)(const pith_ops_ctx *ctx);
 
     /* Steps. reserve may be called again with larger bounds (a second model on the device). */

@@ -3,7 +3,8 @@
  *   gpu_bench copy    device, copy and L2 read bandwidth
  *   gpu_bench gaps    time from one node of a graph to the next, with and without dependent launch
  *   gpu_bench attn    global attention of one text, 12 heads, both forms, and the banded form
- *   gpu_bench sweep   every product of the encoder at every size class on every tile, A B A B
+ *   gpu_bench sweep   every product of the encoder at every size class on every tile, A B A B, as
+ *                     bench/gpu/tune.py reads it
  * Not yet measured on a GPU. */
 #include "kernels/cuda/attn.h"
 #include "kernels/cuda/linear.h"
@@ -143,24 +144,24 @@ struct Product {
 };
 
 const Product PRODUCTS[] = {
-    {"qkv", 2304, 768, pk_qkv_rope_cuda, 2304 * 2}, {"plain", 768, 768, pk_linear_cuda, 768 * 4},
-    {"geglu", 2304, 768, pk_geglu_cuda, 1152 * 2},  {"plain", 768, 1152, pk_linear_cuda, 768 * 4},
-    {"plain", 1280, 768, pk_linear_cuda, 1280 * 4},
+    {"qkv", 2304, 768, pk_qkv_rope_cuda, 2304 * 2},
+    {"plain", 768, 768, pk_linear_cuda, 768 * 4},
+    {"geglu", 2304, 768, pk_geglu_cuda, 1152 * 2},
+    {"plain", 768, 1152, pk_linear_cuda, 768 * 4},
+    {"span_conv", 1280, 768, pk_linear_cuda, 1280 * 4},
 };
-const uint32_t ROWS[] = {64, 512, 2048, 8448};
+const uint32_t ROWS[] = {512, 2048, 8448}; /* the backend's size classes */
 
 struct Choice {
     pk_linear_cuda_tile tile;
-    bool multicast;
     const char *name;
+    int stages, cluster; /* as kernels/cuda/linear.cu and linear_wgmma.cu have them */
     uint32_t ctas_per_sm;
 };
 const Choice CHOICES[] = {
-    {PK_LINEAR_SAFE, false, "safe", 2},
-    {PK_LINEAR_128_192, false, "128x192", 1},
-    {PK_LINEAR_128_192, true, "128x192 pairs", 1},
-    {PK_LINEAR_64_192, false, "64x192", 2},
-    {PK_LINEAR_64_64, false, "64x64", 3},
+    {PK_LINEAR_SAFE, "safe", 3, 1, 2},       {PK_LINEAR_128_192, "128x192", 5, 1, 1},
+    {PK_LINEAR_128_192, "128x192", 5, 2, 1}, {PK_LINEAR_64_192, "64x192", 3, 1, 2},
+    {PK_LINEAR_64_64, "64x64", 4, 1, 3},
 };
 
 /* Random halves in about +-1: zeros would make a GPU look faster. */
@@ -242,8 +243,13 @@ void sweep_one(const Product &product, uint32_t rows, pk_linear_cuda_task task, 
     for (int round = 0; round < 4; round++) { /* A B A B: drift of the clock hits all alike */
         for (size_t c = 0; c < choices; c++) {
             task.tile = CHOICES[c].tile;
-            task.multicast = CHOICES[c].multicast;
+            task.multicast = CHOICES[c].cluster == 2;
             task.ctas = uint32_t(n_sm) * CHOICES[c].ctas_per_sm;
+            if (task.multicast) { /* a pair that waits would come last */
+                int pairs = 0;
+                MUST(pk_linear_cuda_pairs(task.dtype, &pairs));
+                task.ctas = std::min(task.ctas, uint32_t(pairs) * 2);
+            }
             if (round == 0) {
                 MUST(cudaMemset(task.out, 0xff, rows * product.out_bytes));
                 codes[c] = product.run(&task);
@@ -258,10 +264,13 @@ void sweep_one(const Product &product, uint32_t rows, pk_linear_cuda_task task, 
     }
     for (size_t c = 0; c < choices; c++) {
         const double flops = 2.0 * rows * product.n * product.k;
+        const Choice &choice = CHOICES[c];
         printf("%s{\"op\": \"%s\", \"n\": %u, \"k\": %u, \"rows\": %u, \"tile\": \"%s\", "
-               "\"error\": %d, \"ns\": %.1f, \"tflop_s\": %.1f, \"hash\": \"%016llx\"}",
-               *first ? "" : ",\n ", product.op, product.n, product.k, rows, CHOICES[c].name,
-               codes[c], codes[c] == 0 ? best[c] : 0.0, codes[c] == 0 ? flops / best[c] / 1e3 : 0.0,
+               "\"stages\": %d, \"cluster\": %d, \"ctas_per_sm\": %u, \"error\": %d, "
+               "\"ns\": %.1f, \"tflop_s\": %.1f, \"hash\": \"%016llx\"}",
+               *first ? "" : ",\n  ", product.op, product.n, product.k, rows, choice.name,
+               choice.stages, choice.cluster, choice.ctas_per_sm, codes[c],
+               codes[c] == 0 ? best[c] : 0.0, codes[c] == 0 ? flops / best[c] / 1e3 : 0.0,
                static_cast<unsigned long long>(hashes[c]));
         *first = false;
     }
@@ -273,8 +282,13 @@ void sweep(const cudaDeviceProp &prop) {
     task.act = random_halves(size_t(most) * 1152);
     task.weight = random_halves(size_t(2304) * 1152);
     task.out = device_bytes(size_t(most) * 1280 * 4);
-    task.rope = static_cast<float *>(device_bytes(size_t(most) * 64 * 4));
-    MUST(cudaMemset(const_cast<float *>(task.rope), 0, size_t(most) * 64 * 4));
+    std::vector<float> angles(size_t(512) * 64); /* of 512 positions: sines and cosines of some */
+    for (size_t i = 0; i < angles.size(); i++) {
+        angles[i] = float(i * 37 % 201) / 100.0f - 1.0f;
+    }
+    task.rope = static_cast<float *>(device_bytes(angles.size() * 4));
+    MUST(cudaMemcpy(const_cast<float *>(task.rope), angles.data(), angles.size() * 4,
+                    cudaMemcpyHostToDevice));
     std::vector<uint32_t> positions(most);
     for (uint32_t i = 0; i < most; i++) {
         positions[i] = i % 512;
@@ -287,7 +301,8 @@ void sweep(const cudaDeviceProp &prop) {
     task.dtype = PK_F16;
     task.stream = stream;
     bool first = true;
-    printf("[");
+    printf("{\"gpu\": \"%s\", \"sm\": \"%d%d\", \"n_sm\": %d, \"rows\": [\n  ", prop.name,
+           prop.major, prop.minor, prop.multiProcessorCount);
     for (const Product &product : PRODUCTS) {
         for (uint32_t rows : ROWS) {
             MUST(cudaMemcpy(rows_memory, &rows, 4, cudaMemcpyHostToDevice));
@@ -297,7 +312,7 @@ void sweep(const cudaDeviceProp &prop) {
             sweep_one(product, rows, task, prop.multiProcessorCount, &first);
         }
     }
-    printf("]\n");
+    printf("]}\n");
 }
 
 } // namespace
@@ -307,7 +322,7 @@ int main(int count, char **arguments) {
     cudaDeviceProp prop;
     MUST(cudaSetDevice(0));
     MUST(cudaGetDeviceProperties(&prop, 0));
-    MUST(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    MUST(cudaStreamCreate(&stream)); /* not a non-blocking one: uploads come before what it runs */
     if (strcmp(what, "copy") == 0) {
         copy(prop);
     } else if (strcmp(what, "gaps") == 0) {

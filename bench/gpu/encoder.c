@@ -1,23 +1,34 @@
 /* The shipped forward pass on a GPU over random weights, one line of JSON for each run.
  *
  *   gpu_encoder MODEL KERNELS DTYPE LENGTH TOKENS STEPS
- *     MODEL base|mini, KERNELS auto|safe|cublas, DTYPE f16|bf16
+ *     MODEL base|mini, KERNELS auto|safe|cublas, or one operation that alone is fast (swap.h);
+ *     DTYPE f16|bf16
  *     LENGTH tokens of each text, or "mixed": seeded uniform 32 .. 2048
  *     TOKENS most tokens of a step, STEPS timed steps
  *
  * Prints the kernels in use, tokens a second with two steps in flight, milliseconds of a step so,
  * the median wall time of a step alone (handed over until its scores are on the host), a hash of
- * the first step's score bits, and how many of its texts have other bits when they run alone. */
+ * the first step's score bits, some of its scores, and how many of its texts have other bits when
+ * they run alone. */
 #include "runtime/model/encoder.h"
 #include "bench/gpu/random_weights.h"
+#include "bench/gpu/swap.h"
 #include "runtime/backend/host.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { TEXTS_MAX = 1024, TOKENS_MAX = 1 << 16, STEPS_MAX = 10000, WARM_STEPS = 4, ALONE_MAX = 8 };
+enum {
+    TEXTS_MAX = 1024,
+    TOKENS_MAX = 1 << 16,
+    STEPS_MAX = 10000,
+    WARM_STEPS = 4,
+    ALONE_MAX = 8,
+    SAMPLES = 32
+};
 
 typedef struct bench {
     pith_model_config config;
@@ -138,7 +149,8 @@ static pith_status open_bench(bench *b, char **args, uint32_t tokens, pith_err *
     if (!bench_model_shape(args[1], &b->config)) {
         return pith_fail(err, PITH_INVALID, "model \"%.32s\": expected base or mini", args[1]);
     }
-    pith_device_opts opts = {.device = "cuda:0", .gpu_kernels = args[2], .dtype = args[3]};
+    pith_device_opts opts = {
+        .device = "cuda:0", .gpu_kernels = bench_swap(args[2]), .dtype = args[3]};
     pith_status status = pith_cuda_open(&b->device, &opts, err);
     if (status == PITH_OK) {
         pith_encoder_opts encoder = {
@@ -153,12 +165,28 @@ static pith_status open_bench(bench *b, char **args, uint32_t tokens, pith_err *
     return status;
 }
 
+/* "[s, ...]", of tokens all over the step. */
+static void format_sample(char *text, size_t room, const float *score, uint32_t tokens) {
+    size_t at = 0;
+    for (uint32_t i = 0; i < SAMPLES && at < room; i++) {
+        uint32_t token = (uint32_t)((uint64_t)tokens * i / SAMPLES);
+        const char *before = i == 0 ? "[" : ", ";
+        int n = isfinite(score[token])
+                    ? snprintf(text + at, room - at, "%s%.6f", before, (double)score[token])
+                    : snprintf(text + at, room - at, "%sNaN", before);
+        at += n > 0 ? (size_t)n : room;
+    }
+    (void)snprintf(text + (at < room ? at : room - 1), at < room ? room - at : 1, "]");
+}
+
 static pith_status measure(bench *b, char **args, uint32_t steps, pith_err *err) {
     double seconds = 0.0;
     double wall = 0.0;
     uint32_t changed = 0;
     pith_status status = run_steps(b, WARM_STEPS, &seconds, err);
     uint64_t hash = hash_of(b->score[0], b->offsets[b->n_texts]);
+    char sample[SAMPLES * 16];
+    format_sample(sample, sizeof sample, b->score[0], b->offsets[b->n_texts]);
     if (status == PITH_OK) {
         status = count_changed(b, &changed, err);
     }
@@ -177,14 +205,15 @@ static pith_status measure(bench *b, char **args, uint32_t steps, pith_err *err)
         double n = b->offsets[s + 1] - b->offsets[s];
         squares += n * n;
     }
-    (void)printf("{\"model\": \"%s\", \"kernels\": \"%s\", \"dtype\": \"%s\", \"length\": \"%s\", "
+    (void)printf("{\"model\": \"%s\", \"kernels\": \"%s\", \"asked\": \"%s\", \"dtype\": \"%s\", "
+                 "\"length\": \"%s\", "
                  "\"texts\": %u, \"tokens\": %.0f, \"sum_of_squares\": %.0f, \"tok_per_s\": %.0f, "
                  "\"step_ms\": %.5f, "
                  "\"wall_ms\": %.5f, \"hash\": \"%016llx\", \"changed_alone\": %u, "
-                 "\"saturated\": %llu}\n",
-                 args[1], b->device.isa, b->device.dtype, args[4], b->n_texts, tokens, squares,
-                 tokens * steps / seconds, 1e3 * seconds / steps, 1e3 * wall,
-                 (unsigned long long)hash, changed,
+                 "\"sample\": %s, \"saturated\": %llu}\n",
+                 args[1], b->device.isa, args[2], b->device.dtype, args[4], b->n_texts, tokens,
+                 squares, tokens * steps / seconds, 1e3 * seconds / steps, 1e3 * wall,
+                 (unsigned long long)hash, changed, sample,
                  (unsigned long long)b->device.ops->saturated(b->device.ctx));
     return PITH_OK;
 }

@@ -81,6 +81,30 @@ def bits_row(result):
             f"{changed} texts changed in {len(runs)} runs" if runs else NOT_MEASURED, "-"]
 
 
+def swapped_row(result):
+    """Tokens a second of the safe kernels, and with one fast kernel among them; by how much its
+    scores differ from theirs: a large number names the kernel that is off."""
+    safe, texts = found(result, "safe 512"), []
+    for _, step in steps(result):
+        name = step["name"].removeprefix("safe but ").removesuffix(" 512")
+        ours = step.get("result") if step["name"].startswith("safe but ") else None
+        if ours and safe and step["status"] == "ok":
+            off = max(abs(a - b) if a == a and b == b else float("inf")
+                      for a, b in zip(ours["sample"], safe["sample"]))
+            speed = ours["tok_per_s"] / safe["tok_per_s"]
+            texts.append(f"{name} {speed:.2f}x, scores {off:.4f} off")
+    return ["one fast kernel among safe ones, 512", "-", ", ".join(texts) or NOT_MEASURED,
+            f"safe alone {safe['tok_per_s'] / 1e6:.3f} M tok/s" if safe else NOT_MEASURED]
+
+
+def tiles_row(result):
+    tiles = result.get("tiles")
+    text = NOT_MEASURED
+    if tiles:
+        text = tiles.get("no_table") or f"{len(tiles['rejected'])} tiles rejected for their bits"
+    return ["tile sweep", "every tile the same bits", text, "-"]
+
+
 def engine_row(result):
     ours, bare = found(result, "engine without a socket"), found(result, "auto mini")
     text = NOT_MEASURED
@@ -102,7 +126,8 @@ def page(result):
                            ">= 1.7 M tok/s, 52 %"),
             throughput_row(result, "8,192 tokens a text", "8192", "8192", ">= 0.95 M tok/s"),
             throughput_row(result, "uniform 32-2048", "mixed", "mixed", ">= 50 % of its bound"),
-            latency_row(result), attention_row(result), engine_row(result), bits_row(result)]
+            latency_row(result), attention_row(result), engine_row(result), bits_row(result),
+            swapped_row(result), tiles_row(result)]
     every = [["stage", "step", "status", "seconds"]] + [
         [str(number), step["name"], step["status"] + (f": {step['why']}" if "why" in step else ""),
          f"{step['seconds']:.1f}"] for number, step in steps(result)]

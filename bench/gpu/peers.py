@@ -10,6 +10,7 @@ LENGTH: tokens of each text or "mixed", the seeded lengths of gpu_encoder. Rando
 the packed attention is SDPA text by text and nothing is compiled: to prove the code, not to time it.
 """
 import argparse
+import inspect
 import json
 import time
 
@@ -50,12 +51,26 @@ def rotate(x, table):
     return x * table[0] + turned * table[1]
 
 
+try:
+    from torch.nn.attention.varlen import varlen_attn
+    HAS_WINDOW = "window_size" in inspect.signature(varlen_attn).parameters
+except ImportError:
+    HAS_WINDOW = False
+
+
+def fused_varlen(q, k, v, cu, longest, window):
+    """Flash attention over packed texts; PyTorch 2.10 has it without a window in its public form."""
+    if HAS_WINDOW:
+        return varlen_attn(q, k, v, cu, cu, longest, longest, window_size=(window, window))
+    return torch.ops.aten._flash_attention_forward(
+        q, k, v, cu, cu, longest, longest, 0.0, False, False, window_size_left=window,
+        window_size_right=window)[0]
+
+
 def varlen_attention(q, k, v, cu, longest, window):
     """q, k, v [tokens, heads, head_dim]; keys of the same text with |i - j| <= window."""
     if q.device.type == "cuda":
-        from torch.nn.attention.varlen import varlen_attn
-        size = (window, window) if window else (-1, -1)
-        return varlen_attn(q, k, v, cu, cu, longest, longest, window_size=size)
+        return fused_varlen(q, k, v, cu, longest, window or -1)
     out = torch.empty_like(q)
     for begin, end in zip(cu[:-1].tolist(), cu[1:].tolist()):
         mask = None

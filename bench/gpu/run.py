@@ -1,5 +1,6 @@
 """Runs the stages of stages.py: see bench/gpu/run.sh. A step that fails, hangs or cannot run stops
-no other. DIR/result.json is written whole after every step, DIR/result.md beside it."""
+no other. DIR/result.json is written whole after every step, DIR/result.md beside it, and the tile
+sweep as DIR/tune/sm_90a-132.json, which bench/gpu/tune.py makes the committed table of."""
 import argparse
 import datetime
 import json
@@ -14,8 +15,9 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import page  # noqa: E402
 import stages  # noqa: E402
+import tune  # noqa: E402
 
-TAIL_BYTES = 2000
+TAIL_BYTES = 6000  # of a failed step's output: a sweep of descriptors fits
 
 
 def write_whole(path, text):
@@ -41,6 +43,15 @@ def values(text):
     return {name: float(number) for name, number in found} or None
 
 
+def refusal(text):
+    """Of a compute-sanitizer that looked at nothing: what it said last; "" where it looked."""
+    if "ERROR SUMMARY" in text:
+        return ""
+    lines = [line.strip("= ") for line in text.splitlines() if line.strip("= ")]
+    said = [line for line in lines if re.search(r"error|support|permi|fail|unable", line, re.I)]
+    return (said or lines or ["it said nothing"])[-1]
+
+
 def run_step(step):
     missing = [n for n in step.needs if shutil.which(n) is None]
     result = {"name": step.name, "seconds": 0.0}
@@ -57,7 +68,11 @@ def run_step(step):
         output, _ = child.communicate()
         status = f"no answer within {step.seconds} s"
     result.update(status=status, seconds=round(time.monotonic() - began, 2))
-    found = {"json": last_json, "values": values, None: lambda _: None}[step.keep](output)
+    if step.keep == "sanitizer" and not status.startswith("no answer"):
+        why = refusal(output)
+        return {**result, "status": "refused" if why else status, **({"why": why} if why else {}),
+                "output": output[-TAIL_BYTES:] if status != "ok" else ""}
+    found = {"json": last_json, "values": values}.get(step.keep, lambda _: None)(output)
     if found is not None:
         result["result"] = found
     if status != "ok" or (found is None and step.keep):
@@ -99,6 +114,24 @@ def dry_run(plan, build):
     return 0
 
 
+def write_sweep(out, sweep, result):
+    """DIR/tune/sm_90a-132.json, a line a row, and what became of it beside the step's result."""
+    rows = ",\n".join("  " + json.dumps(row) for row in sweep["rows"])
+    measured = f"Measured on {sweep['gpu']}, {result['date']}, commit {result['commit']}"
+    name = f"sm_{sweep['sm']}a-{sweep['n_sm']}.json"
+    os.makedirs(os.path.join(out, "tune"), exist_ok=True)
+    write_whole(os.path.join(out, "tune", name),
+                f'{{\n "gpu": {json.dumps(sweep["gpu"])},\n "measured": {json.dumps(measured)},\n'
+                f' "rows": [\n{rows}\n ]\n}}\n')
+    try:
+        bad = tune.rejected(sweep["rows"])
+        tune.best(sweep["rows"])
+        result["tiles"] = {"rejected": [[r["op"], r["n"], r["k"], r["rows"], r["tile"],
+                                         r["cluster"]] for r in bad]}
+    except tune.NoTable as why:
+        result["tiles"] = {"no_table": str(why)}
+
+
 def main():
     parser = argparse.ArgumentParser(prog="bench/gpu/run.sh")
     parser.add_argument("--out", required=True, help="folder of the results")
@@ -123,13 +156,13 @@ def main():
         for step in stage.steps:
             entry["steps"].append(run_step(step))
             last = entry["steps"][-1]
-            failed += last["status"] not in ("ok", "skipped")
-            print(f"stage {stage.number}: {step.name}: {last['status']}", flush=True)
+            failed += last["status"] not in ("ok", "skipped", "refused")
+            print(f"stage {stage.number}: {step.name}: {last['status']}"
+                  + (f": {last['why']}" if "why" in last else ""), flush=True)
             write_whole(os.path.join(args.out, "result.json"), json.dumps(result, indent=1) + "\n")
             write_whole(os.path.join(args.out, "result.md"), page.page(result))
             if step.name == "sweep" and "result" in last:
-                write_whole(os.path.join(args.out, "tune-sm_90a-132.json"),
-                            json.dumps(last["result"], indent=1) + "\n")
+                write_sweep(args.out, last["result"], result)
     return 1 if failed else 0
 
 

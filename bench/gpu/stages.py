@@ -2,18 +2,14 @@
 
 # Names of tests/kernels/emu, as parts of names. A rung stands on those before it.
 INSTRUCTIONS = [
-    "every_block_of_a_grid_runs_once", "shuffles_and_votes", "packing_to_", "mma_bf16", "mma_f16",
+    "nothing_ends", "every_block_of_a_grid_runs_once", "shuffles_and_votes", "packing_to_",
+    "mma_bf16", "mma_f16",
     "ldmatrix_and_stmatrix", "cp_async_lands", "named_barriers", "tensor_load_", "tensor_store",
     "multicast_loads", "dependent_launches", "wgmma_m64n64", "wgmma_m64n128", "wgmma_m64n192",
     "wgmma_reads_k_major", "wgmma_reads_mn_major",
 ]
-LADDER = [
-    "tensor_load_with_128_byte_swizzle", "wgmma_m64n192_f16", "persistent_ring",
-    "a_persistent_wgmma_product_is_exact_with_ragged_edges",
-    "a_persistent_wgmma_product_is_exact_with_three_times", "dependent_launches",
-    "multicast_loads", "a_product_of_integers_is_exact_at_every_tile_edge",
-    "few_ctas_take_many_tiles",
-]
+LADDER = [f"rung_{number}_" for number in range(1, 8)] + [
+    "a_persistent_wgmma_product_is_exact", "few_ctas_take_many_tiles"]
 KERNELS = [
     "embedding_norm_matches", "residual_norm_matches", "a_normed_row_alone", "a_normed_value",
     "products_match_ref_at_the_sizes_of_pith_mini", "products_match_ref_at_the_sizes_of_the_full",
@@ -24,6 +20,8 @@ KERNELS = [
 ]
 SANITIZED = ["embedding_norm_matches", "heads_match_ref_with", "a_product_of_integers",
              "attention_of_one_token"]
+# Fast one at a time among safe ones, as bench/gpu/swap.c names them.
+SWAPPED = ["qkv", "geglu", "linear", "attn", "heads"]
 TEST_SECONDS = 20
 
 
@@ -31,7 +29,9 @@ class Step:
     def __init__(self, name, argv, seconds, needs=(), keep=None):
         self.name, self.argv, self.seconds = name, argv, seconds
         self.needs = needs  # programs that must be there, else the step is skipped by name
-        self.keep = keep    # the result: the output's last "json", or its "values", name by name
+        # The result: the output's last "json", its "values", name by name, or None: the verdict.
+        # "sanitizer": a run that looked at nothing is "refused", with what it said.
+        self.keep = keep
 
 
 class Stage:
@@ -39,10 +39,15 @@ class Stage:
         self.number, self.title, self.seconds, self.steps = number, title, seconds, steps
 
 
-def tests(build, names, prefix=()):
+def tests(build, names):
     program = f"{build}/gpu_tests"
-    return [Step(name, [*prefix, program, name], TEST_SECONDS * (3 if prefix else 1),
-                 [program, *prefix[:1]]) for name in names]
+    return [Step(name, [program, name], TEST_SECONDS, [program]) for name in names]
+
+
+def sanitized(build, names):
+    program, tool = f"{build}/gpu_tests", "compute-sanitizer"
+    return [Step(f"{tool} {name}", [tool, "--error-exitcode", "9", program, name],
+                 3 * TEST_SECONDS, [program, tool], "sanitizer") for name in names]
 
 
 def encoder(build, name, kernels, length, tokens, steps, dtype="f16", model="base"):
@@ -66,6 +71,7 @@ def plan(build, python, engine_driver):
                ("one request of 512", 512, 512, 300)]
     whole = [encoder(build, f"{kernels} {name}", kernels, length, tokens, steps)
              for kernels in ("safe", "auto") for name, length, tokens, steps in lengths]
+    swapped = [encoder(build, f"safe but {name} 512", name, 512, 8448, 30) for name in SWAPPED]
     engine = Step("engine without a socket",
                   ["env", "PITH_DEVICE=cuda:0", engine_driver, "models/pith-mini", "load",
                    "--clients", "256", "--bytes", "2000", "--seconds", "10"], 60,
@@ -79,10 +85,11 @@ def plan(build, python, engine_driver):
         Stage(1, "instructions, integer-exact", 15, tests(build, INSTRUCTIONS)),
         Stage(2, "ladder to the product on wgmma", 60, tests(build, LADDER)),
         Stage(3, "every kernel against its oracle", 60, tests(build, KERNELS)),
-        Stage(4, "whole encoder: safe kernels, cuBLASLt, fast kernels; engine", 90,
-              whole + [encoder(build, "cublas 512", "cublas", 512, 8448, 100),
-                       encoder(build, "auto bf16 512", "auto", 512, 8448, 100, "bf16"),
-                       encoder(build, "auto mini", "auto", 768, 8448, 200, model="mini"), engine]),
+        Stage(4, "whole encoder: safe kernels, cuBLASLt, fast ones singly and all; engine", 110,
+              whole + swapped + [
+                  encoder(build, "cublas 512", "cublas", 512, 8448, 100),
+                  encoder(build, "auto bf16 512", "auto", 512, 8448, 100, "bf16"),
+                  encoder(build, "auto mini", "auto", 768, 8448, 200, model="mini"), engine]),
         Stage(5, "tile sweep", 60, [bench(build, "sweep", 60)]),
         Stage(6, "gaps between nodes, global attention alone", 15,
               [bench(build, "gaps"), bench(build, "attn")]),
@@ -93,5 +100,5 @@ def plan(build, python, engine_driver):
             peer(python, "padded", 60, "mixed", "8448"), peer(python, "varlen", 60, "512", "512"),
             peer(python, "attention", 30, "8192")]),
         Stage(8, "compute-sanitizer on the smallest cases", 60,
-              tests(build, SANITIZED, ("compute-sanitizer", "--error-exitcode", "9"))),
+              sanitized(build, SANITIZED)),
     ]

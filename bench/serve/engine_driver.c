@@ -5,7 +5,8 @@
  *   engine_driver MODEL giant [options]   short texts at an even pace: alone, beside a giant; and
  * the giant alone Options: --threads N, --clients N (texts in flight), --bytes N (of a text),
  * --seconds S,
- * --giant-bytes N, --every-ms N, --step-ms N, --corpus FILE (else made-up log lines).
+ * --giant-bytes N, --every-ms N, --step-ms N, --corpus FILE (else made-up log lines),
+ * --replies FILE (written: what a server's replies are compared with).
  *
  * Prints "name value" lines. Every reply to a text must have the bytes of the first one. */
 #include "bench/serve/texts.h"
@@ -26,6 +27,7 @@ typedef struct config {
     const char *model;
     const char *mode;
     const char *corpus;
+    const char *replies;
     long threads, clients, bytes, giant_bytes, every_ms, step_ms;
     double seconds;
 } config;
@@ -111,9 +113,10 @@ static double cpu_seconds(void) {
            1e-6 * (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
 }
 
-static void load_for(driver *d, double seconds) {
+/* At least `least` texts. */
+static void load_for(driver *d, double seconds, uint32_t least) {
     int64_t end = bench_now_ns() + (int64_t)(seconds * 1e9);
-    for (uint32_t i = 0; bench_now_ns() < end; i++) {
+    for (uint32_t i = 0; i < least || bench_now_ns() < end; i++) {
         slot *s = pith_queue_pop(d->free_slots, 1000000000);
         if (s != NULL) {
             (void)submit(d, s, &d->texts[i % BENCH_TEXTS]);
@@ -122,12 +125,12 @@ static void load_for(driver *d, double seconds) {
 }
 
 static void run_load(driver *d) {
-    load_for(d, 0.2 * d->config.seconds); /* warm */
+    load_for(d, 0.2 * d->config.seconds, BENCH_TEXTS); /* warm; each text has its reply */
     wait_free(d, 0);
     reset(d);
     double cpu = cpu_seconds();
     int64_t begin = bench_now_ns();
-    load_for(d, d->config.seconds);
+    load_for(d, d->config.seconds, 0);
     wait_free(d, 0);
     double wall = (double)(bench_now_ns() - begin) / 1e9;
     cpu = cpu_seconds() - cpu;
@@ -232,7 +235,8 @@ static bool parse(config *c, int argc, char **argv) {
     c->model = argv[1];
     c->mode = argv[2];
     for (int i = 3; i < argc; i += 2) {
-        bool known = strcmp(argv[i], "--corpus") == 0 || strcmp(argv[i], "--seconds") == 0;
+        bool known = strcmp(argv[i], "--corpus") == 0 || strcmp(argv[i], "--seconds") == 0 ||
+                     strcmp(argv[i], "--replies") == 0;
         for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) {
             if (strcmp(argv[i], numbers[k].name) == 0) {
                 *numbers[k].value = strtol(argv[i + 1], NULL, 10);
@@ -241,6 +245,8 @@ static bool parse(config *c, int argc, char **argv) {
         }
         if (strcmp(argv[i], "--corpus") == 0) {
             c->corpus = argv[i + 1];
+        } else if (strcmp(argv[i], "--replies") == 0) {
+            c->replies = argv[i + 1];
         } else if (strcmp(argv[i], "--seconds") == 0) {
             c->seconds = strtod(argv[i + 1], NULL);
         }
@@ -316,6 +322,10 @@ int main(int argc, char **argv) {
                  stats.steps > 0 ? (double)stats.step_tokens / (double)stats.steps : 0.0,
                  (unsigned long long)bench_texts_hash(d.texts, BENCH_TEXTS), atomic_load(&d.failed),
                  atomic_load(&d.different));
+    if (d.config.replies != NULL && !bench_texts_save(d.texts, BENCH_TEXTS, d.config.replies)) {
+        (void)fprintf(stderr, "%s: not written; was every text answered?\n", d.config.replies);
+        return 1;
+    }
     pith_engine_close(d.engine);
     pith_queue_close(d.free_slots);
     for (int i = 0; i < BENCH_TEXTS; i++) {

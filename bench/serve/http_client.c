@@ -2,8 +2,10 @@
  *
  *   http_client HOST:PORT [--in-flight N] [--bytes N] [--seconds S] [--warm-s S]
  *
+ *               [--replies FILE]     of engine_driver: what each reply must be
+ *
  * N connections, kept alive, a request at a time on each. Prints "name value" lines. Every reply to
- * a text must have the bytes of the first one; replies carry no times, so the whole body counts. */
+ * a text must have the bytes of the first one. */
 #include "bench/serve/texts.h"
 
 #include <arpa/inet.h>
@@ -21,6 +23,7 @@ enum { CONNECTIONS_MAX = 256, TIMES_MAX = 1 << 20, HEAD_BYTES = 256 };
 
 typedef struct config {
     struct sockaddr_in addr;
+    const char *replies;
     double in_flight, bytes, seconds, warm_s;
 } config;
 
@@ -50,13 +53,14 @@ typedef struct client {
 static bool make_request(client *c, size_t i) {
     const bench_text *text = &c->texts[i];
     char *request = malloc(HEAD_BYTES + 2 * text->len + 64);
-    char *body = malloc(2 * text->len + 64);
+    size_t room = 2 * text->len + 64;
+    char *body = malloc(room);
     if (request == NULL || body == NULL) {
         free(request);
         free(body);
         return false;
     }
-    size_t n = (size_t)sprintf(body, "{\"content\": \"");
+    size_t n = (size_t)snprintf(body, room, "{\"content\": \"");
     for (size_t k = 0; k < text->len; k++) {
         if (text->bytes[k] == '\n') {
             body[n++] = '\\';
@@ -65,7 +69,7 @@ static bool make_request(client *c, size_t i) {
             body[n++] = text->bytes[k];
         }
     }
-    n += (size_t)sprintf(body + n, "\", \"target_ratio\": 0.5}");
+    n += (size_t)snprintf(body + n, room - n, "\", \"target_ratio\": 0.5}");
     size_t head = (size_t)snprintf(request, HEAD_BYTES,
                                    "POST /compress HTTP/1.1\r\nHost: bench\r\n"
                                    "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
@@ -100,12 +104,38 @@ static void send_more(client *c, connection *at) {
     at->sent += n > 0 ? (size_t)n : 0;
 }
 
-static void take(client *c, connection *at, const char *body, size_t len, bool ok) {
+/* Unescapes the value of "compressed" in place. */
+static const char *compressed_of(char *body, size_t body_len, size_t *len) {
+    static const char key[] = "\"compressed\"";
+    char *at = memmem(body, body_len, key, sizeof key - 1);
+    char *end = body + body_len;
+    at = at != NULL ? memchr(at + sizeof key - 1, '"', (size_t)(end - at) - sizeof key + 1) : NULL;
+    if (at == NULL) {
+        return NULL;
+    }
+    char *text = ++at;
+    char *out = at;
+    while (at < end && *at != '"') {
+        if (*at == '\\' && at + 1 < end) {
+            at++;
+            *out++ = *at == 'n' ? '\n' : *at;
+            at++;
+        } else {
+            *out++ = *at++;
+        }
+    }
+    *len = (size_t)(out - text);
+    return text;
+}
+
+static void take(client *c, connection *at, char *body, size_t len, bool ok) {
     int64_t now = bench_now_ns();
     if (ok) {
-        c->different += !bench_text_same(&c->texts[at->text], body, len);
+        size_t text_len = 0;
+        const char *text = compressed_of(body, len, &text_len);
+        c->different += text == NULL || !bench_text_same(&c->texts[at->text], text, text_len);
     }
-    if (at->begin_ns >= c->count_from_ns && now < c->count_to_ns) {
+    if (now >= c->count_from_ns && now < c->count_to_ns) {
         c->ok += ok;
         c->not_ok += !ok;
         c->bytes_in += ok ? c->texts[at->text].len : 0;
@@ -192,6 +222,10 @@ static bool parse(config *c, int argc, char **argv) {
         return false;
     }
     for (int i = 2; i < argc; i += 2) {
+        if (strcmp(argv[i], "--replies") == 0) {
+            c->replies = argv[i + 1];
+            continue;
+        }
         double *value = strcmp(argv[i], "--in-flight") == 0 ? &c->in_flight
                         : strcmp(argv[i], "--bytes") == 0   ? &c->bytes
                         : strcmp(argv[i], "--seconds") == 0 ? &c->seconds
@@ -217,6 +251,9 @@ int main(int argc, char **argv) {
     for (size_t i = 0; ok && i < BENCH_TEXTS; i++) {
         ok = bench_text_make(&c.texts[i], (size_t)c.config.bytes, i + 1, NULL, 0) &&
              make_request(&c, i);
+    }
+    if (ok && c.config.replies != NULL) {
+        ok = bench_texts_load(c.texts, BENCH_TEXTS, c.config.replies);
     }
     if (!ok || !run(&c)) {
         (void)fprintf(stderr, "no memory, or the server hung up\n");

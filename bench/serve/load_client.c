@@ -7,6 +7,8 @@
  *     --bytes N          of a text (100)          --seconds S   (5)
  *     --deadline-ms N    of a call (60000)        --warm-s S    before the counted seconds (0.5)
  *
+ *     --replies FILE     of engine_driver: what each reply must be
+ *
  * Prints "name value" lines. Every reply to a text must have the bytes of the first one; the hash
  * of all of them is that of engine_driver for the same texts. An echo server's reply is its
  * request, which the texts of a reply are read from just as well: text is field 2 of both. */
@@ -33,6 +35,7 @@ enum {
 
 typedef struct config {
     const char *addr;
+    const char *replies;
     double in_flight, connections, rps, bytes, seconds, deadline_ms, warm_s;
 } config;
 
@@ -266,6 +269,10 @@ static bool parse(config *c, int argc, char **argv) {
     c->addr = argv[1];
     for (int i = 2; i < argc; i += 2) {
         double *value = NULL;
+        if (strcmp(argv[i], "--replies") == 0) {
+            c->replies = argv[i + 1];
+            continue;
+        }
         for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
             value = strcmp(argv[i], options[k].name) == 0 ? options[k].value : value;
         }
@@ -313,6 +320,10 @@ int main(int argc, char **argv) {
     }
     if (!made) {
         (void)fprintf(stderr, "no memory\n");
+        return 1;
+    }
+    if (c.config.replies != NULL && !bench_texts_load(c.texts, BENCH_TEXTS, c.config.replies)) {
+        (void)fprintf(stderr, "%s: cannot be read\n", c.config.replies);
         return 1;
     }
     c.queue = grpc_completion_queue_create_for_next(NULL);

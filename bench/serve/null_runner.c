@@ -44,9 +44,10 @@ static pith_step *poll(void *self, int64_t wait_ns) {
 }
 
 pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *models, size_t n_models,
-                                   const pith_clock *clock, pith_err *err) {
+                                   uint32_t n_devices, const pith_clock *clock, pith_err *err) {
     (void)models;
     (void)n_models;
+    (void)n_devices; /* one, on the CPU */
     null_runner *r = calloc(1, sizeof *r);
     if (r == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the null runner");

@@ -72,6 +72,32 @@ uint64_t bench_texts_hash(const bench_text *texts, size_t n) {
     return all;
 }
 
+bool bench_texts_save(const bench_text *texts, size_t n, const char *path) {
+    for (size_t i = 0; i < n; i++) {
+        if (atomic_load(&texts[i].hash) == 0) {
+            return false;
+        }
+    }
+    FILE *file = fopen(path, "w");
+    for (size_t i = 0; file != NULL && i < n; i++) {
+        (void)fprintf(file, "%llx\n", (unsigned long long)atomic_load(&texts[i].hash));
+    }
+    return file != NULL && fclose(file) == 0;
+}
+
+bool bench_texts_load(bench_text *texts, size_t n, const char *path) {
+    FILE *file = fopen(path, "r");
+    size_t read = 0;
+    unsigned long long hash;
+    while (file != NULL && read < n && fscanf(file, "%llx", &hash) == 1) {
+        atomic_store(&texts[read++].hash, hash);
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return read == n;
+}
+
 int64_t bench_now_ns(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);

@@ -26,6 +26,10 @@ bool bench_text_same(bench_text *text, const void *reply, size_t len);
 /* One number for the replies to texts [n]: equal where each reply was. */
 uint64_t bench_texts_hash(const bench_text *texts, size_t n);
 
+/* The replies' hashes, one a line: written when every text has one, and taken as first replies. */
+bool bench_texts_save(const bench_text *texts, size_t n, const char *path);
+bool bench_texts_load(bench_text *texts, size_t n, const char *path);
+
 int64_t bench_now_ns(void);
 
 /* Sorts; the share-th of n values. */

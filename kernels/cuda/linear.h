@@ -63,11 +63,15 @@ typedef struct pk_linear_cuda_task {
     pk_linear_cuda_tile tile;
     uint32_t ctas;  /* the grid's size at most, not 0; each takes tiles in turn */
     bool multicast; /* 128 x 192 only: pairs of CTAs share each weight tile. ctas is then at most
-                       what is resident at once in pairs (cudaOccupancyMaxActiveClusters): a pair
+                       what is resident at once in pairs (pk_linear_cuda_pairs): a pair
                        that has to wait takes its share of the tiles after all others */
     bool dependent; /* programmatic dependent launch */
     void *stream;
 } pk_linear_cuda_task;
+
+/* *pairs: how many pairs of CTAs of a multicast product are resident at once, of any of the three
+ * forms. 0, or a cudaError_t. */
+int pk_linear_cuda_pairs(pk_dtype dtype, int *pairs);
 
 /* 0, PK_LINEAR_CUDA_INVALID, or the cudaError_t of the launch; rows_max == 0 launches nothing. */
 int pk_linear_cuda(const pk_linear_cuda_task *task);

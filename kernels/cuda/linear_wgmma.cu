@@ -272,6 +272,16 @@ __global__ void __launch_bounds__(T::THREADS, T::PER_SM)
 
 /* ---- launch ---- */
 
+template <class T> pk::Launch shape_of(uint32_t clusters) {
+    pk::Launch config = {};
+    config.name = "k_linear_wgmma";
+    config.grid = dim3(clusters * T::CLUSTER);
+    config.block = dim3(T::THREADS);
+    config.smem_bytes = T::SMEM_BYTES;
+    config.cluster = T::CLUSTER;
+    return config;
+}
+
 template <class T, pk::Form FORM, bool BF16>
 int launch(const pk_linear_cuda_task &task, const pk::Product &p) {
     const pk::Matrix16 act = {const_cast<void *>(task.act), BF16, task.rows_max, task.k,
@@ -289,12 +299,7 @@ int launch(const pk_linear_cuda_task &task, const pk::Product &p) {
     const uint32_t height = T::M * T::CLUSTER;
     const uint32_t tiles = (task.rows_max + height - 1) / height * ((task.n + T::N - 1) / T::N);
     const uint32_t clusters = task.ctas / T::CLUSTER;
-    pk::Launch config;
-    config.name = "k_linear_wgmma";
-    config.grid = dim3((tiles < clusters ? tiles : clusters) * T::CLUSTER);
-    config.block = dim3(T::THREADS);
-    config.smem_bytes = T::SMEM_BYTES;
-    config.cluster = T::CLUSTER;
+    pk::Launch config = shape_of<T>(tiles < clusters ? tiles : clusters);
     config.dependent = task.dependent;
     config.stream = task.stream;
     return pk::launch(k_linear_wgmma<T, FORM, BF16>, config, p, act_map, weight_map);
@@ -317,12 +322,31 @@ int launch_tile(const pk_linear_cuda_task &task, const pk::Product &p, pk::Form 
                 : launch<T, pk::FORM_PLAIN, false>(task, p);
 }
 
+using Paired = Tile<2, 192, 5, 1, 2>;
+
+template <pk::Form FORM, bool BF16> int resident(int *pairs) {
+    return pk::resident_clusters(k_linear_wgmma<Paired, FORM, BF16>, shape_of<Paired>(1), pairs);
+}
+
+template <bool BF16> int resident_pairs(int *pairs) {
+    int plain = 0, geglu = 0, qkv = 0;
+    int code = resident<pk::FORM_PLAIN, BF16>(&plain);
+    code = code == pk::LAUNCH_OK ? resident<pk::FORM_GEGLU, BF16>(&geglu) : code;
+    code = code == pk::LAUNCH_OK ? resident<pk::FORM_QKV, BF16>(&qkv) : code;
+    *pairs = min(plain, min(geglu, qkv));
+    return code;
+}
+
 } // namespace
+
+int pk_linear_cuda_pairs(pk_dtype dtype, int *pairs) {
+    return dtype == PK_BF16 ? resident_pairs<true>(pairs) : resident_pairs<false>(pairs);
+}
 
 int pk::launch_wgmma(const pk_linear_cuda_task &task, const Product &product, Form form) {
     switch (task.tile) {
     case PK_LINEAR_128_192:
-        return task.multicast ? launch_tile<Tile<2, 192, 5, 1, 2>>(task, product, form)
+        return task.multicast ? launch_tile<Paired>(task, product, form)
                               : launch_tile<Tile<2, 192, 5, 1, 1>>(task, product, form);
     case PK_LINEAR_64_192:
         return launch_tile<Tile<1, 192, 3, 2, 1>>(task, product, form);

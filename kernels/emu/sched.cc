@@ -111,6 +111,21 @@ Thread *scheduler_pick() {
     return &thread;
 }
 
+/* Of what a thread waits for on an mbarrier: as a bounded wait on a GPU says it (prim/stall.cuh).
+ */
+static std::string mbarrier_of(uint32_t t) {
+    for (const MBarrierWait &wait : cluster.mbarrier_waits) {
+        if (wait.thread == t) {
+            const Cta &cta = cluster.cta[wait.cta];
+            char text[80];
+            snprintf(text, sizeof text, " of block %u, mbarrier 0x%x, parity %u", cta.index.x,
+                     unsigned(cta.mbarriers[wait.mbarrier].address), unsigned(wait.parity));
+            return text;
+        }
+    }
+    return "";
+}
+
 /* "2 threads wait in X at f:1; 30 threads ...", at most six kinds. */
 static std::string who_waits_where() {
     std::string text;
@@ -120,7 +135,8 @@ static std::string who_waits_where() {
         if (thread.waits_for == nullptr) {
             continue;
         }
-        std::string place = std::string(thread.waits_for) + " at " + text_of(thread.site);
+        std::string place =
+            std::string(thread.waits_for) + mbarrier_of(t) + " at " + text_of(thread.site);
         size_t k = 0;
         while (k < kinds.size() && kinds[k].first != place) {
             k++;
@@ -148,7 +164,9 @@ static void reschedule() {
             self = nullptr;
             fiber_switch(from, nullptr);
         } else if (!grids_reveal()) {
-            fail("deadlock: no thread can run%s", who_waits_where().c_str());
+            static std::string text; /* outlives this fiber, which ends here */
+            text = who_waits_where();
+            fail("deadlock: no thread can run%s", text.c_str());
         }
     }
     Thread *to = scheduler_pick();

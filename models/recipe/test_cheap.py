@@ -9,9 +9,7 @@ from eval import cheap
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAME = "repetition first"
-FIRST_ABOVE_REPEATS = 0.15  # the goal of the model card
-# The card's goal is .15 as well; the shipped weights reach .09 and the card says missed.
-ERROR_ABOVE_REPEATS = 0.05
+FIRST_ABOVE_REPEATS = ERROR_ABOVE_REPEATS = 0.15  # the goals of the model card
 MODEL = os.path.join(HERE, "..", "pith-mini")
 
 

@@ -2,6 +2,7 @@
 
 #include "runtime/engine/model_runner.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -229,6 +230,22 @@ size_t pith_engine_models(pith_engine *engine, const pith_model_info **models) {
     return engine->n_models;
 }
 
+_Static_assert((int)PITH_GPUS_MAX == (int)PITH_DEVICES_MAX, "a GPU's figures for each device");
+
+static void read_gpus(const pith_engine *engine, pith_engine_stats *stats) {
+    for (uint32_t d = 0; d < engine->n_devices; d++) {
+        const pith_device *device = &engine->devices[d];
+        if (device->uuid == NULL) {
+            continue; /* the CPU */
+        }
+        pith_gpu_stats *gpu = &stats->gpus[stats->n_gpus++];
+        gpu->ordinal = device->ordinal;
+        gpu->saturated = device->ops->saturated(device->ctx);
+        gpu->kernels_refused = device->kernels_refused;
+        (void)snprintf(gpu->uuid, sizeof gpu->uuid, "%s", device->uuid);
+    }
+}
+
 void pith_engine_read_stats(pith_engine *engine, pith_engine_stats *stats) {
     uint64_t token_ps = atomic_load(&engine->token_ps);
     *stats = (pith_engine_stats){
@@ -245,6 +262,7 @@ void pith_engine_read_stats(pith_engine *engine, pith_engine_stats *stats) {
         .state = pith_engine_check(engine),
     };
     pith_counters_read(&engine->counters, stats);
+    read_gpus(engine, stats);
     stats->in_flight = atomic_load(&engine->jobs_in_flight);
 }
 

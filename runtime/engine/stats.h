@@ -56,6 +56,16 @@ typedef enum pith_engine_state {
 
 enum { PITH_BEATS_MISSED_MAX = 3 };
 
+enum { PITH_GPUS_MAX = 8, PITH_GPU_UUID_BYTES = 48 };
+
+/* One GPU that computes. */
+typedef struct pith_gpu_stats {
+    int ordinal;
+    char uuid[PITH_GPU_UUID_BYTES]; /* "GPU-..." */
+    uint64_t saturated;             /* values that did not fit f16, weights and activations */
+    bool kernels_refused;           /* its fast kernels did not agree with the safe ones */
+} pith_gpu_stats;
+
 typedef struct pith_engine_stats {
     /* Counters. accepted == answered + in_flight when nobody is between the two. */
     uint64_t accepted;
@@ -105,6 +115,10 @@ typedef struct pith_engine_stats {
     uint64_t step_tokens_max; /* of the next step: by step_ns and by the limit */
     uint64_t step_ns_max;
     double tokens_per_second; /* the device's speed, as calibrated and seen since */
+
+    /* GPUs; none on the CPU. */
+    uint32_t n_gpus;
+    pith_gpu_stats gpus[PITH_GPUS_MAX];
 
     /* Health. */
     int64_t heartbeat_ns; /* the last beat, on the engine's clock */

@@ -317,20 +317,14 @@ static pith_status check_config(const pith_model_config *config, const pith_enco
     return PITH_OK;
 }
 
-pith_status pith_encoder_open(pith_encoder **encoder, const pith_model_config *config,
-                              const pith_checkpoint *checkpoint, const pith_encoder_opts *opts,
-                              pith_err *err) {
-    *encoder = NULL;
-    pith_status status = check_config(config, opts, err);
-    if (status != PITH_OK) {
-        return status;
-    }
+/* Without scratch and weights; NULL: no memory. */
+static pith_encoder *make_encoder(const pith_model_config *config, const pith_encoder_opts *opts) {
     pith_encoder *enc = calloc(1, sizeof *enc);
     layer_weights *layers = calloc(config->n_layers, sizeof *layers);
     if (enc == NULL || layers == NULL) {
         free(enc);
         free(layers);
-        return pith_fail(err, PITH_NO_MEMORY, "the encoder cannot be allocated");
+        return NULL;
     }
     enc->config = *config;
     enc->opts = *opts;
@@ -340,6 +334,21 @@ pith_status pith_encoder_open(pith_encoder **encoder, const pith_model_config *c
     enc->head_dim = config->hidden / config->n_heads;
     enc->positions_max =
         config->positions_max < opts->tokens_max ? config->positions_max : opts->tokens_max;
+    return enc;
+}
+
+pith_status pith_encoder_open(pith_encoder **encoder, const pith_model_config *config,
+                              const pith_checkpoint *checkpoint, const pith_encoder_opts *opts,
+                              pith_err *err) {
+    *encoder = NULL;
+    pith_status status = check_config(config, opts, err);
+    if (status != PITH_OK) {
+        return status;
+    }
+    pith_encoder *enc = make_encoder(config, opts);
+    if (enc == NULL) {
+        return pith_fail(err, PITH_NO_MEMORY, "the encoder cannot be allocated");
+    }
     status = make_scratch(enc, err);
     if (status == PITH_OK) {
         status = load_rope(enc, config->rope_theta_global, &enc->rope_global, err);
@@ -436,24 +445,14 @@ static size_t list_held(pith_encoder *enc, pith_ops_held *held) {
 /* An encoder on `ctx` like `from`, without weights. */
 static pith_status open_like(pith_encoder **copy, const pith_encoder *from, pith_ops_ctx *ctx,
                              pith_err *err) {
-    pith_encoder *enc = calloc(1, sizeof *enc);
-    layer_weights *layers = calloc(from->config.n_layers, sizeof *layers);
-    if (enc == NULL || layers == NULL) {
-        free(enc);
-        free(layers);
+    pith_encoder_opts opts = from->opts;
+    opts.ctx = ctx;
+    *copy = make_encoder(&from->config, &opts);
+    if (*copy == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "the encoder cannot be allocated");
     }
-    enc->config = from->config;
-    enc->opts = from->opts;
-    enc->opts.ctx = ctx;
-    enc->ops = from->ops;
-    enc->ctx = ctx;
-    enc->layers = layers;
-    enc->head_dim = from->head_dim;
-    enc->positions_max = from->positions_max;
-    enc->n_parameters = from->n_parameters;
-    *copy = enc;
-    return make_scratch(enc, err);
+    (*copy)->n_parameters = from->n_parameters;
+    return make_scratch(*copy, err);
 }
 
 static pith_status copy_weights(pith_encoder *from, pith_encoder **copies, uint32_t n_copies,

@@ -233,6 +233,27 @@ static void write_state(const pith_observe *o, const pith_engine_stats *s, bool 
                       (double)drain_ns * NS);
 }
 
+/* Without a GPU each family is one series at zero. */
+static void write_gpus(const pith_engine_stats *s, FILE *out) {
+    const char *saturated = "pith_gpu_saturated_values_total";
+    const char *mismatch = "pith_gpu_kernel_mismatch";
+    char labels[PITH_GPUS_MAX][LABEL_BYTES] = {""};
+    uint32_t n = s->n_gpus > 0 ? s->n_gpus : 1;
+    for (uint32_t i = 0; i < s->n_gpus; i++) {
+        (void)snprintf(labels[i], sizeof labels[i], "{gpu=\"%d\",uuid=\"%s\"}", s->gpus[i].ordinal,
+                       s->gpus[i].uuid);
+    }
+    pith_metric_head(out, saturated, "counter", "Weights and activations that did not fit f16.");
+    for (uint32_t i = 0; i < n; i++) {
+        (void)fprintf(out, "%s%s %" PRIu64 "\n", saturated, labels[i], s->gpus[i].saturated);
+    }
+    pith_metric_head(out, mismatch, "gauge",
+                     "1 where a fast kernel did not agree with the safe one, which serves.");
+    for (uint32_t i = 0; i < n; i++) {
+        (void)fprintf(out, "%s%s %d\n", mismatch, labels[i], s->gpus[i].kernels_refused);
+    }
+}
+
 static void write_models(pith_engine *engine, FILE *out) {
     const pith_model_info *models;
     size_t n = engine == NULL ? 0 : pith_engine_models(engine, &models);
@@ -315,6 +336,7 @@ void pith_observe_write_page(pith_observe *observe, FILE *out) {
     write_jobs(&stats, out);
     write_tokens(&stats, out);
     write_steps(&stats, out);
+    write_gpus(&stats, out);
     write_state(observe, &stats, engine != NULL, out);
     write_models(engine, out);
     write_process(out);

@@ -39,6 +39,26 @@ def every_test_named_in_the_plan_exists():
     known = re.findall(r"TEST_RUN\((\w+)\)", source)
     for name in stages.INSTRUCTIONS + stages.LADDER + stages.KERNELS + stages.SANITIZED:
         assert any(name in test for test in known), f"no test is named {name}"
+    rungs = sorted(test for test in known if test.startswith("rung_"))
+    assert len(rungs) == 7 and all(any(n in r for n in stages.LADDER) for r in rungs), rungs
+
+
+def what_is_tested_has_bounded_waits_and_what_is_timed_has_not():
+    done = subprocess.run(["make", "-n", "-C", "bench/gpu", "NVCC=nvcc", "OUT=/nowhere"],
+                          capture_output=True, text=True, check=False)
+    compiles = [line for line in done.stdout.splitlines() if line.startswith("nvcc ")]
+    tested = [line for line in compiles if "-DPK_BOUND_WAITS" in line]
+    for source in glob.glob("kernels/cuda/*.cu") + glob.glob("tests/kernels/emu/*_test.cu"):
+        assert any(line.split(" -c ")[1].split()[0].endswith(source) for line in tested) or \
+            "/negative" in source, source
+    links = {os.path.basename(line.split(" -o ")[1].split()[0]): line for line in
+             done.stdout.splitlines() if line.startswith("cc ") and " -o " in line
+             and " -c " not in line}
+    assert set(links) == {"gpu_tests", "gpu_bench", "gpu_encoder"}, links.keys()
+    for name, line in links.items():
+        objects = [word for word in line.split() if word.endswith(".cu.o") or ".cu.bounded" in word]
+        assert objects and all(word.endswith(".bounded.o") == (name == "gpu_tests")
+                               for word in objects), name
 
 
 def the_stages_fit_into_their_eight_minutes():
@@ -73,6 +93,15 @@ def a_step_that_fails_hangs_or_is_missing_is_told_apart():
     assert bad["status"] == "failed with 3" and "why" in bad["output"], bad
     slow = run.run_step(stages.Step("slow", [python, "-c", "import time; time.sleep(60)"], 1))
     assert slow["status"] == "no answer within 1 s", slow
+    sanitizer = "import sys; print(sys.argv[1]); raise SystemExit(int(sys.argv[2]))"
+    for said, code, status in (("========= ERROR SUMMARY: 0 errors", 0, "ok"),
+                               ("========= ERROR SUMMARY: 2 errors", 9, "failed with 9"),
+                               ("========= Error: device not supported", 1, "refused"),
+                               ("========= COMPUTE-SANITIZER", 0, "refused"), ("", 0, "refused")):
+        found = run.run_step(stages.Step("s", [python, "-c", sanitizer, said, str(code)], 30,
+                                         keep="sanitizer"))
+        assert found["status"] == status, (said, found)
+        assert ("why" in found) == (status == "refused"), found
     none = run.run_step(stages.Step("none", ["no-such-program"], 1, ["no-such-program"]))
     assert none["status"] == "skipped" and "no-such-program" in none["why"], none
 
@@ -97,11 +126,15 @@ def the_page_fills_its_table_from_the_results():
         "auto one request of 512": encoder_run(7e5, 512),
         "engine without a socket": {"tokens_per_s": 0.95e6},
         "auto mini": encoder_run(1.0e6, 768),
+        "safe 512": encoder_run(1.0e6, 512, sample=[0.5, 0.25]),
+        "safe but qkv 512": encoder_run(1.25e6, 512, sample=[0.5, 0.26]),
+        "safe but attn 512": encoder_run(1.5e6, 512, sample=[0.5, float("nan")]),
         "attn": [{"form": "global wgmma", "length": 8192, "tflop_s": 440.4}]}))
+    assert "qkv 1.25x, scores 0.0100 off, attn 1.50x, scores inf off" in text, text
     assert "1.645 M tok/s, 50 % of the bound (sm90a)" in text, text  # of 3.29 M
     assert "1.65x varlen + compile, 3.29x padded" in text, text
     assert "GPU 0.700 ms, wall 0.750 ms (+50 us)" in text, text
-    assert "440 TFLOP/s" in text and "0 texts changed in 3 runs" in text, text
+    assert "440 TFLOP/s" in text and "0 texts changed in 6 runs" in text, text
     assert "0.950 M tok/s, 95 % (pith-mini)" in text, text
 
 
@@ -112,15 +145,77 @@ def a_page_without_results_says_not_measured():
     assert "2 texts changed in 1 runs" in changed, changed
 
 
-def a_tile_with_other_bits_is_left_out_of_the_table():
-    def row(tile, ns, bits, error=0):
-        return {"op": "plain", "n": 768, "k": 768, "rows": 512, "tile": tile, "error": error,
-                "ns": ns, "tflop_s": 1.0, "hash": bits}
-    rows = [row("safe", 1.0, "s"), row("128x192", 9.0, "a"), row("64x192", 8.0, "a"),
-            row("64x64", 2.0, "b"), row("128x192 pairs", 1.0, "a", error=1)]
-    assert [r["tile"] for r in tune.best(rows).values()] == ["64x192"]
-    assert [r["tile"] for r in tune.rejected(rows)] == ["64x64"]
-    assert tune.best([row("64x64", 2.0, "b", error=700)]) == {}
+def sweep_row(tile, ns, bits, rows=512, cluster=1, error=0):
+    return {"op": "plain", "n": 768, "k": 768, "rows": rows, "tile": tile, "stages": 4,
+            "cluster": cluster, "ctas_per_sm": 1, "error": error, "ns": ns, "tflop_s": 1.0,
+            "hash": bits}
+
+
+def sweep_of(*rows):
+    return [{**row, "rows": size} for size in tune.CLASSES for row in rows]
+
+
+def no_table_of(rows):
+    try:
+        tune.table({"measured": "m", "rows": rows})
+    except tune.NoTable as why:
+        return str(why)
+    raise AssertionError("a table was made")
+
+
+def a_tile_with_other_bits_is_rejected_however_fast():
+    rows = sweep_of(sweep_row("safe", 0.5, "s"), sweep_row("128x192", 9.0, "a"),
+                    sweep_row("64x192", 8.0, "a"), sweep_row("64x64", 2.0, "b"),
+                    sweep_row("128x192", 1.0, "a", cluster=2, error=1))
+    assert {r["tile"] for r in tune.best(rows).values()} == {"64x192"}
+    assert [r["tile"] for r in tune.rejected(rows)] == ["64x64"] * 3
+    text = tune.table({"measured": "m", "rows": rows})
+    assert text.count("{PITH_PACK_LINEAR, 768, 768, ") == 3 and "PK_LINEAR_64_64" not in text
+    paired = sweep_of(sweep_row("128x192", 9.0, "a"), sweep_row("128x192", 8.0, "a", cluster=2))
+    assert "2048, PK_LINEAR_128_192, true, 1}" in tune.table({"measured": "m", "rows": paired})
+
+
+def a_sweep_that_leaves_a_product_without_a_tile_makes_no_table():
+    assert "no tile" in no_table_of(sweep_of(sweep_row("64x64", 2.0, "b", error=700)))
+    assert "no tile" in no_table_of(sweep_of(sweep_row("64x64", 2.0, "b"),
+                                             sweep_row("64x192", 2.0, "a")))
+    assert "class of 8448" in no_table_of(sweep_of(sweep_row("64x64", 2.0, "b"))[:2])
+    assert "without a time" in no_table_of(sweep_of(sweep_row("64x64", None, None),
+                                                    sweep_row("64x192", 2.0, "a")))
+
+
+def the_committed_table_is_what_the_script_makes_of_the_committed_sweep():
+    made = subprocess.run([sys.executable, "bench/gpu/tune.py"], capture_output=True, text=True,
+                          check=True)
+    with open(tune.TABLE, encoding="utf-8") as file:
+        assert file.read() == made.stdout
+    with open(tune.COMMITTED, encoding="utf-8") as file:
+        sweep = json.load(file)
+    chosen = tune.best(sweep["rows"])
+    assert {(op, n, k) for op, n, k, _ in chosen} == {
+        ("qkv", 2304, 768), ("geglu", 2304, 768), ("plain", 768, 768), ("plain", 768, 1152),
+        ("span_conv", 1280, 768)}, "what bench/gpu/bench.cu sweeps"
+    if sweep["gpu"] is None:
+        assert "Not yet measured on a GPU" in made.stdout
+
+
+def a_sweep_is_written_whole_and_makes_a_table():
+    rows = sweep_of(sweep_row("128x192", 9.0, "a"), sweep_row("64x192", 8.0, "a"),
+                    sweep_row("64x64", 2.0, "b"))
+    result = {"date": "2026-01-01", "commit": "abc"}
+    with tempfile.TemporaryDirectory() as out:
+        run.write_sweep(out, {"gpu": "H", "sm": "90", "n_sm": 132, "rows": rows}, result)
+        assert os.listdir(out + "/tune") == ["sm_90a-132.json"]
+        done = subprocess.run([sys.executable, "bench/gpu/tune.py", out + "/tune/sm_90a-132.json"],
+                              capture_output=True, text=True, check=True)
+        assert "Measured on H, 2026-01-01, commit abc" in done.stdout
+        assert done.stderr.count("rejected for its bits") == 3, done.stderr
+        assert result["tiles"]["rejected"][0] == ["plain", 768, 768, 512, "64x64", 1]
+        run.write_sweep(out, {"gpu": "H", "sm": "90", "n_sm": 132, "rows": rows[:1]}, result)
+        assert "class of 2048" in result["tiles"]["no_table"]
+        bad = subprocess.run([sys.executable, "bench/gpu/tune.py", out + "/tune/sm_90a-132.json"],
+                             capture_output=True, text=True, check=False)
+        assert bad.returncode == 1 and bad.stdout == "", bad
 
 
 def the_peers_pack_the_same_texts_as_the_encoder_bench():
@@ -166,12 +261,16 @@ def the_packed_peer_is_modernbert():
 def main():
     failed = 0
     for test in (a_dry_run_says_what_each_stage_would_do_and_exits_0,
-                 every_test_named_in_the_plan_exists, the_stages_fit_into_their_eight_minutes,
+                 every_test_named_in_the_plan_exists,
+                 what_is_tested_has_bounded_waits_and_what_is_timed_has_not, the_stages_fit_into_their_eight_minutes,
                  a_stage_alone_writes_its_results_where_nothing_can_run,
                  a_step_that_fails_hangs_or_is_missing_is_told_apart,
                  the_page_fills_its_table_from_the_results,
                  a_page_without_results_says_not_measured,
-                 a_tile_with_other_bits_is_left_out_of_the_table,
+                 a_tile_with_other_bits_is_rejected_however_fast,
+                 a_sweep_that_leaves_a_product_without_a_tile_makes_no_table,
+                 the_committed_table_is_what_the_script_makes_of_the_committed_sweep,
+                 a_sweep_is_written_whole_and_makes_a_table,
                  the_peers_pack_the_same_texts_as_the_encoder_bench,
                  the_packed_peer_is_modernbert):
         try:

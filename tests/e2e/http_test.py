@@ -251,7 +251,8 @@ def metrics(script):
         'pith_passed_through_total{reason="too_short"} 0', "pith_drain_seconds 0", "pith_grpc_calls_refused_total 0",
         'grpc_server_call_duration_seconds_count{grpc_method="pith.v1.CompressionService/Compress",'
         'grpc_status="UNAVAILABLE"} 0', 'grpc_server_call_duration_seconds_count{grpc_method="other",'
-        'grpc_status="OK"} 0', "pith_http_peers_gone_total 0") if name not in page]
+        'grpc_status="OK"} 0', "pith_http_peers_gone_total 0",
+        "pith_gpu_saturated_values_total 0", "pith_gpu_kernel_mismatch 0") if name not in page]
     if not script.args.fake: # the warm-up has run a batch
         missing = [name for name in missing if not name.startswith("pith_batch")]
     script.check("every_series_is_there_from_the_start_at_zero", not missing, missing)

@@ -119,11 +119,11 @@ def readable(mangled):
     return text.replace(" ", "")
 
 
-def compile_one(nvcc, source, output, both):
+def compile_one(nvcc, source, output, both, more=()):
     """(kernels, complaints) of one file."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [nvcc, *FLAGS, *SM90A, *(SM80 if both else []), "-c", "--keep", "--keep-dir",
-                   folder, "-o", output, source]
+        command = [nvcc, *FLAGS, *more, *SM90A, *(SM80 if both else []), "-c", "--keep",
+                   "--keep-dir", folder, "-o", output, source]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               check=False)
         kernels, marked = ptxas_report(done.stdout)
@@ -248,14 +248,18 @@ def link_tests(nvcc, folder, sources):
     return failed + verdict("nvcc.instruction_tests_run_on_a_gpu", complaints)
 
 
-def check_bounded_waits(nvcc, folder):
-    """What bench/gpu builds its tests with: every wait ends, and says where it stood."""
-    command = [nvcc, *FLAGS, *SM90A, "-DPK_BOUND_WAITS", "-cubin", "-o",
-               os.path.join(folder, "bounded.cubin"), os.path.join(ROOT, TESTS, "bulk_test.cu")]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False)
-    return verdict("nvcc.bounded_waits_compile",
-                   [("compile", done.stdout[-3000:])] if done.returncode != 0 else [])
+def check_bounded_waits(nvcc, folder, pool):
+    """What bench/gpu builds its tests with: every wait ends and says where it stood, and the kernels
+    are judged as those that are served: no spills, no serialized wgmma, the same products."""
+    table, complaints = expected_table(), []
+    paths = ["kernels/cuda/linear_wgmma.cu", "kernels/cuda/attn_wgmma.cu", TESTS + "stall_test.cu"]
+
+    def one(path):
+        return compile_one(nvcc, os.path.join(ROOT, path), os.path.join(folder, "bounded_" +
+                           os.path.basename(path) + ".o"), False, ["-DPK_BOUND_WAITS"])
+    for path, (kernels, found) in zip(paths, pool.map(one, paths)):
+        complaints += found + hgmma_complaints(kernels, table.get(path, {}))
+    return verdict("nvcc.bounded_waits_cost_no_spill_and_no_serialized_wgmma", complaints)
 
 
 def check_interfaces(nvcc, folder):
@@ -287,7 +291,8 @@ def skip_all(sources, reason):
     names += ["nvcc.refuses_a_table_line_without_its_kernel"] + [test_name(s) for s in sources]
     names += ["nvcc.declared_interfaces_are_those_of_the_libraries",
               "nvcc.refuses_a_declaration_that_differs"]
-    names += ["nvcc.every_line_of_the_table_names_a_source", "nvcc.bounded_waits_compile",
+    names += ["nvcc.every_line_of_the_table_names_a_source",
+              "nvcc.bounded_waits_cost_no_spill_and_no_serialized_wgmma",
               "nvcc.instruction_tests_link_for_a_gpu", "nvcc.instruction_tests_run_on_a_gpu"]
     for name in names:
         print(f"skip {name} (no CUDA toolkit: {reason})")
@@ -330,7 +335,7 @@ def main():
         if not args.part:
             failed += verdict("nvcc.every_line_of_the_table_names_a_source",
                               [("table", path) for path in sorted(unused)])
-            failed += check_bounded_waits(nvcc, folder)
+            failed += check_bounded_waits(nvcc, folder, pool)
             failed += check_interfaces(nvcc, folder)
             failed += link_tests(nvcc, folder, sources)
     return 1 if failed else 0

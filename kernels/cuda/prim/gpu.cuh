@@ -16,6 +16,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+
+#include "kernels/cuda/prim/stall.cuh"
 #endif
 
 namespace pk {
@@ -61,6 +63,12 @@ int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
     return good ? LAUNCH_OK : LAUNCH_FAILED;
 }
 
+/* The emulator runs one cluster after another. */
+template <class... Params> int resident_clusters(void (*)(Params...), const Launch &, int *count) {
+    *count = 1;
+    return LAUNCH_OK;
+}
+
 } // namespace pk
 
 #else
@@ -72,19 +80,18 @@ namespace pk {
 
 enum { LAUNCH_OK = cudaSuccess };
 
-/* Queues the grid; the cudaError_t of queueing it. */
-template <class... Params, class... Args>
-int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
+template <class... Params>
+cudaError_t ask_for_smem(void (*kernel)(Params...), const Launch &config) {
     const size_t without_consent = 48 * 1024; /* CUDA programming guide: more must be asked for */
-    if (config.smem_bytes > without_consent) {
-        cudaError_t refused = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   static_cast<int>(config.smem_bytes));
-        if (refused != cudaSuccess) {
-            return refused;
-        }
-    }
-    cudaLaunchAttribute attributes[2];
+    return config.smem_bytes <= without_consent
+               ? cudaSuccess
+               : cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(config.smem_bytes));
+}
+
+/* `attributes` [2] must live as long as the result. */
+inline cudaLaunchConfig_t shape_of(const Launch &config, cudaLaunchAttribute *attributes) {
     unsigned count = 0;
     if (config.cluster > 1) {
         attributes[count].id = cudaLaunchAttributeClusterDimension;
@@ -103,7 +110,37 @@ int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
     shape.stream = static_cast<cudaStream_t>(config.stream);
     shape.attrs = attributes;
     shape.numAttrs = count;
+    return shape;
+}
+
+/* Queues the grid; the cudaError_t of queueing it. */
+template <class... Params, class... Args>
+static int launch(void (*kernel)(Params...), const Launch &config, Args... args) {
+#ifdef PK_BOUND_WAITS
+    if (const int no_report = stall_attach()) {
+        return no_report;
+    }
+#endif
+    cudaError_t refused = ask_for_smem(kernel, config);
+    if (refused != cudaSuccess) {
+        return refused;
+    }
+    cudaLaunchAttribute attributes[2];
+    const cudaLaunchConfig_t shape = shape_of(config, attributes);
     return cudaLaunchKernelEx(&shape, kernel, static_cast<Params>(args)...);
+}
+
+/* Clusters of such a launch that the device holds at once: those that come later wait. */
+template <class... Params>
+int resident_clusters(void (*kernel)(Params...), const Launch &config, int *count) {
+    *count = 0;
+    cudaError_t refused = ask_for_smem(kernel, config);
+    if (refused != cudaSuccess) {
+        return refused;
+    }
+    cudaLaunchAttribute attributes[2];
+    const cudaLaunchConfig_t shape = shape_of(config, attributes);
+    return cudaOccupancyMaxActiveClusters(count, kernel, &shape);
 }
 
 } // namespace pk

@@ -69,16 +69,11 @@ PTX_FN bool mbarrier_test(uint32_t barrier, uint32_t parity) {
     return done != 0;
 }
 #ifdef PK_BOUND_WAITS
-/* Test builds: a wait that nothing ends says where it stands, then ends the kernel. The call makes
- * ptxas serialize wgmma (C7510): for finding faults, not for timing. */
 PTX_FN void mbarrier_wait(uint32_t barrier, uint32_t parity, int line = __builtin_LINE()) {
-    const long long clocks_max = 4000000000ll; /* about two seconds at 1.98 GHz */
     const long long began = clock64();
     while (!mbarrier_test(barrier, parity)) {
-        if (clock64() - began > clocks_max) {
-            printf("block %u thread %u: mbarrier 0x%x, parity %u, line %d: no end of the wait\n",
-                   blockIdx.x, threadIdx.x, barrier, parity, line);
-            __trap();
+        if (clock64() - began > pk::STALL_CLOCKS) {
+            pk::stall(barrier, parity, line);
         }
     }
 }

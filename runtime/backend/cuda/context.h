@@ -83,6 +83,7 @@ struct pith_ops_ctx {
     cuda_recording recordings[CUDA_RECORDINGS];
     cuda_recording *recorded; /* being recorded, or NULL */
     uint32_t class_of_step;
+    uint32_t pairs;    /* of CTAs that share weight tiles, resident at once; 0: none */
     bool fast;         /* wgmma kernels */
     bool fast_refused; /* one of them was off: safe ones serve, under another name */
     bool graphs;    /* steps are recorded; not where a library, told rows by the host, multiplies */
@@ -96,7 +97,8 @@ struct pith_ops_ctx {
     pthread_mutex_t lock;
     pith_err dead; /* under `lock`. The device is lost: what every call says from then on */
     uint64_t n_saturated_weights;
-    atomic_uint n_saturated; /* activations: the device's counter as of the last step */
+    atomic_uint_fast64_t n_saturated; /* activations, as of the last step */
+    uint32_t saturated_seen;          /* the device's counter then; it wraps */
 };
 
 struct pith_packed {

@@ -296,6 +296,12 @@ int pith_cu_memory(size_t *free_bytes, size_t *total_bytes) {
     return sticky[current];
 }
 
+int pith_cu_let_peer(int ordinal, int peer) {
+    Guard guard(lock);
+    stats.peers += ordinal != peer;
+    return sticky[ordinal];
+}
+
 int pith_cu_host_alloc(size_t bytes, void **mem) {
     Guard guard(lock);
     *mem = nullptr;
@@ -444,7 +450,7 @@ void pith_emulated_reset(size_t bytes) {
         c[0] = 8;
         c[1] = 0;
     }
-    stats.kernels = stats.graph_nodes = stats.graphs = stats.copies_in = 0;
+    stats.kernels = stats.graph_nodes = stats.graphs = stats.copies_in = stats.peers = 0;
     memory_bytes = bytes > 0 ? bytes : MEMORY_BYTES;
 }
 

@@ -51,6 +51,7 @@ typedef struct pith_emulated_stats {
     uint64_t graph_nodes;   /* of those, out of a graph */
     uint64_t graphs;        /* recorded */
     uint64_t copies_in;
+    uint64_t peers; /* pairs of devices of which the second was let at the first one's memory */
     size_t bytes_in_use;   /* device memory allocated */
     size_t streams_events; /* open streams, events, graphs and host blocks */
 } pith_emulated_stats;

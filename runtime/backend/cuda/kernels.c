@@ -1,6 +1,7 @@
 #include "runtime/backend/cuda/kernels.h"
 
 #include "runtime/backend/cuda/cublaslt.h"
+#include "runtime/backend/cuda/tiles.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -9,34 +10,74 @@
 
 /* --- which tile --- */
 
-/* Computed, not yet measured on a GPU: tiles that fill 132 multiprocessors at 512 rows and keep
- * their operands longest from 2,048 on. bench/gpu/tune.py reads what is best out of a sweep. */
+/* Of products that tiles.h does not name, by their size: tiles that fill 132 multiprocessors at 512
+ * rows and keep their operands longest from 2,048 on. Computed, not yet measured on a GPU. */
 typedef struct tile_row {
     uint32_t rows_max; /* for steps up to this size */
     uint32_t n_min;
     pk_linear_cuda_tile tile;
     uint32_t ctas_per_sm;
+    bool pairs; /* that share weight tiles, where every multiprocessor has a partner */
 } tile_row;
 
+/* Pairs where single CTAs would ask more of L2 (8.5 TB/s at full rate, computed) than it gives
+ * (6.65, seen by others on an H100): pairs ask 5.8. At n 768 a step of 4,224 rows is one round of
+ * single tiles and two of pairs. */
 static const tile_row tile_rows[] = {
-    {512, 1024, PK_LINEAR_64_192, 2},
-    {512, 0, PK_LINEAR_64_64, 3},
-    {UINT32_MAX, 0, PK_LINEAR_128_192, 1},
+    {512, 1024, PK_LINEAR_64_192, 2, false},      {512, 0, PK_LINEAR_64_64, 3, false},
+    {2048, 0, PK_LINEAR_128_192, 1, false},       {UINT32_MAX, 1024, PK_LINEAR_128_192, 1, true},
+    {UINT32_MAX, 0, PK_LINEAR_128_192, 1, false},
 };
 
 enum { SAFE_CTAS_PER_SM = 2 }; /* 128 registers, 96 KiB: kernels/cuda/linear.cu */
 
-void cuda_choose_tile(const pith_ops_ctx *ctx, pk_linear_cuda_task *task) {
+/* The smallest class that holds the step, else the product's largest; NULL: not in the table. */
+static const cuda_tile *measured_tile(pith_pack_kind kind, const pk_linear_cuda_task *task) {
+    const cuda_tile *found = NULL;
+    for (size_t i = 0; i < sizeof cuda_tiles / sizeof cuda_tiles[0]; i++) {
+        const cuda_tile *row = &cuda_tiles[i];
+        if (row->kind == kind && row->n == task->n && row->k == task->k &&
+            (found == NULL || found->rows_max < task->rows_max)) {
+            found = row;
+        }
+    }
+    return found;
+}
+
+/* A pair that has to wait for a place would take its tiles after all others. */
+static bool pairs_fit(const pith_ops_ctx *ctx) {
+    return ctx->pairs > 0 && ctx->pairs >= (uint32_t)ctx->info.n_sm / 2;
+}
+
+static void choose_by_size(const pith_ops_ctx *ctx, pk_linear_cuda_task *task) {
     uint32_t n_sm = (uint32_t)ctx->info.n_sm;
-    task->tile = PK_LINEAR_SAFE;
-    task->ctas = n_sm * SAFE_CTAS_PER_SM;
-    for (size_t i = 0; ctx->fast && i < sizeof tile_rows / sizeof tile_rows[0]; i++) {
+    for (size_t i = 0; i < sizeof tile_rows / sizeof tile_rows[0]; i++) {
         const tile_row *row = &tile_rows[i];
         if (task->rows_max <= row->rows_max && task->n >= row->n_min) {
             task->tile = row->tile;
             task->ctas = n_sm * row->ctas_per_sm;
+            if (row->pairs && pairs_fit(ctx)) {
+                task->multicast = true;
+                task->ctas = n_sm / 2 * 2;
+            }
             return;
         }
+    }
+}
+
+void cuda_choose_tile(const pith_ops_ctx *ctx, pith_pack_kind kind, pk_linear_cuda_task *task) {
+    uint32_t n_sm = (uint32_t)ctx->info.n_sm;
+    const cuda_tile *row = measured_tile(kind, task);
+    task->multicast = false;
+    if (!ctx->fast) {
+        task->tile = PK_LINEAR_SAFE;
+        task->ctas = n_sm * SAFE_CTAS_PER_SM;
+    } else if (row != NULL) {
+        task->tile = row->tile;
+        task->multicast = row->multicast && pairs_fit(ctx);
+        task->ctas = n_sm * row->ctas_per_sm;
+    } else {
+        choose_by_size(ctx, task);
     }
 }
 
@@ -132,7 +173,7 @@ static size_t outputs_of(cuda_product product) {
 }
 
 static int run_check(pith_ops_ctx *ctx, check_block *device, cuda_product product,
-                     pk_linear_cuda_tile tile, void *out) {
+                     pk_linear_cuda_tile tile, bool multicast, void *out) {
     pk_linear_cuda_task task = {
         .out = out,
         .act = device->act,
@@ -146,6 +187,7 @@ static int run_check(pith_ops_ctx *ctx, check_block *device, cuda_product produc
         .dtype = ctx->dtype,
         .tile = tile,
         .ctas = 2,
+        .multicast = multicast,
         .stream = ctx->compute,
     };
     return cuda_run_product(product, &task);
@@ -182,15 +224,16 @@ static bool fetch_and_compare(pith_ops_ctx *ctx, check_block *host, check_block 
 
 static bool forms_agree(pith_ops_ctx *ctx, check_block *host, check_block *device,
                         pith_status *status, pith_err *err) {
-    static const pk_linear_cuda_tile tiles[] = {PK_LINEAR_128_192, PK_LINEAR_64_192,
-                                                PK_LINEAR_64_64};
-    static const uint8_t spoiled[OUT_BYTES]; /* not the last tile's output */
+    static const pk_linear_cuda_tile tiles[] = {PK_LINEAR_64_64, PK_LINEAR_64_192,
+                                                PK_LINEAR_128_192, PK_LINEAR_128_192};
+    const size_t single = sizeof tiles / sizeof tiles[0] - 1; /* the last: by a pair */
+    static const uint8_t spoiled[OUT_BYTES];                  /* not the last tile's output */
     for (int product = 0; product < CUDA_PRODUCTS; product++) {
         pk_dtype out = product == CUDA_PLAIN ? PK_F32 : ctx->dtype;
-        CUDA_DO(ctx, run_check(ctx, device, product, PK_LINEAR_SAFE, device->safe));
-        for (size_t t = 0; t < sizeof tiles / sizeof tiles[0]; t++) {
+        CUDA_DO(ctx, run_check(ctx, device, product, PK_LINEAR_SAFE, false, device->safe));
+        for (size_t t = 0; t < single + (ctx->pairs > 0); t++) {
             cuda_copy_in(ctx, device->fast, &spoiled, sizeof spoiled);
-            CUDA_DO(ctx, run_check(ctx, device, product, tiles[t], device->fast));
+            CUDA_DO(ctx, run_check(ctx, device, product, tiles[t], t == single, device->fast));
             if (!fetch_and_compare(ctx, host, device, outputs_of(product), out, status, err)) {
                 return false;
             }
@@ -254,6 +297,9 @@ pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wanted, pith_err 
     } else if (!safe && ctx->info.major == 9 &&
                ctx->info.minor == 0) { /* sm_90a code's only home */
         bool good;
+        int pairs = 0;
+        CUDA_DO(ctx, pk_linear_cuda_pairs(ctx->dtype, &pairs));
+        ctx->pairs = pairs > 0 ? (uint32_t)pairs : 0;
         status = compare_kernels(ctx, &good, err);
         ctx->fast = good;
         ctx->fast_refused = !good;

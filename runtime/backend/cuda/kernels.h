@@ -20,8 +20,9 @@ PITH_MUST_USE pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wan
 /* The safe kernels serve: another device's fast ones were off. */
 void cuda_refuse_fast(pith_ops_ctx *ctx);
 
-/* Fills tile, multicast and ctas of a task of [rows_max, k] x [n, k]. */
-void cuda_choose_tile(const pith_ops_ctx *ctx, pk_linear_cuda_task *task);
+/* Fills tile, multicast and ctas of a task of [rows_max, k] x [n, k]: by tiles.h, which a sweep on
+ * a GPU makes, else by size. */
+void cuda_choose_tile(const pith_ops_ctx *ctx, pith_pack_kind kind, pk_linear_cuda_task *task);
 
 /* Sets weight->plan where a library multiplies by it. */
 PITH_MUST_USE pith_status cuda_choose_product(pith_ops_ctx *ctx, pith_packed *weight,

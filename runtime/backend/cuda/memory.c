@@ -131,7 +131,8 @@ pith_status cuda_wait(pith_ops_ctx *ctx, uint64_t ticket, pith_err *err) {
     if (status == PITH_OK) {
         uint32_t saturated;
         memcpy(&saturated, slot->host_out + ctx->out_bytes, sizeof saturated);
-        atomic_store(&ctx->n_saturated, saturated);
+        (void)atomic_fetch_add(&ctx->n_saturated, saturated - ctx->saturated_seen);
+        ctx->saturated_seen = saturated;
     }
     deliver(slot, status == PITH_OK);
     return status;

@@ -29,6 +29,13 @@ pith_status cuda_nccl_open(cuda_nccl *nccl, const char *file, pith_ops_ctx *cons
     for (uint32_t d = 0; d < n; d++) {
         ordinals[d] = ctxs[d]->ordinal;
     }
+    /* Inside one process NCCL may write to a peer's buffers directly. */
+    for (uint32_t i = 0; i < n * n; i++) {
+        pith_ops_ctx *ctx = ctxs[i / n];
+        if (i / n != i % n) {
+            CUDA_DO(ctx, pith_cu_let_peer(ctx->ordinal, ctxs[i % n]->ordinal));
+        }
+    }
     code = nccl->api.init_all(nccl->comms, (int)n, ordinals);
     if (code != NCCL_OK) {
         return pith_fail(err, PITH_UNSUPPORTED, "%.128s cannot connect %u devices: %.128s", file, n,

@@ -83,7 +83,7 @@ static pk_linear_cuda_task linear_task(const pith_ops_ctx *ctx, const pith_packe
         .dependent = ctx->dependent,
         .stream = ctx->compute,
     };
-    cuda_choose_tile(ctx, &task);
+    cuda_choose_tile(ctx, weight->kind, &task);
     return task;
 }
 

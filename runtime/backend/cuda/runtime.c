@@ -164,6 +164,24 @@ int pith_cu_memory(size_t *free_bytes, size_t *total_bytes) {
     return cudaMemGetInfo(free_bytes, total_bytes);
 }
 
+int pith_cu_let_peer(int ordinal, int peer) {
+    int connected = 0;
+    cudaMemPool_t pool;
+    int code = cudaDeviceCanAccessPeer(&connected, peer, ordinal);
+    if (code != cudaSuccess || connected == 0) {
+        return code;
+    }
+    const struct cudaMemAccessDesc access = {
+        .location = {.type = cudaMemLocationTypeDevice, .id = peer},
+        .flags = cudaMemAccessFlagsProtReadWrite,
+    };
+    code = cudaDeviceGetDefaultMemPool(&pool, ordinal);
+    if (code == cudaSuccess) {
+        code = cudaMemPoolSetAccess(pool, &access, 1);
+    }
+    return code;
+}
+
 int pith_cu_host_alloc(size_t bytes, void **mem) {
     *mem = NULL;
     return cudaHostAlloc(mem, bytes, cudaHostAllocDefault);

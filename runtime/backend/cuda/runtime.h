@@ -59,6 +59,10 @@ int pith_cu_malloc(void *stream, size_t bytes, void **mem);
 int pith_cu_free(void *stream, void *mem);
 int pith_cu_memory(size_t *free_bytes, size_t *total_bytes);
 
+/* `peer` may read and write the memory of `ordinal`'s pool, where the two are connected: a pool's
+ * memory, unlike cudaMalloc's, is its own device's alone until this is said. */
+int pith_cu_let_peer(int ordinal, int peer);
+
 /* Page-locked host memory, so that copies run beside kernels. */
 int pith_cu_host_alloc(size_t bytes, void **mem);
 void pith_cu_host_free(void *mem);

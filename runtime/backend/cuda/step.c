@@ -184,6 +184,7 @@ static pith_status open_steps(pith_ops_ctx *ctx, pith_err *err) {
     }
     if (status == PITH_OK) {
         cuda_copy_in(ctx, ctx->saturated, &zero, sizeof zero);
+        ctx->saturated_seen = 0;
         status = cuda_sync(ctx, err);
     }
     return status;

@@ -22,6 +22,9 @@ typedef void Body();
 /* Runs `body`, prints its verdict under `name`. */
 void run(const char *name, Body *body);
 #define TEST_RUN(body) test::run(#body, body)
+/* Takes minutes under emulation: runs when --long or the whole name is asked for. */
+void run_long(const char *name, Body *body);
+#define TEST_RUN_LONG(body) test::run_long(#body, body)
 
 /* Marks the running test failed and prints why. */
 void fail(const char *file, int line, const std::string &why);
@@ -167,6 +170,7 @@ void bulk_tests();
 void wgmma_tests();
 void cluster_tests();
 void pipeline_tests();
+void ladder_tests();
 void attn_tests();
 void norm_tests();
 void linear_tests();
@@ -174,5 +178,6 @@ void heads_tests();
 void negative_tests();
 void negative_async_tests();
 void negative_pattern_tests();
+void stall_tests();
 
 #endif

@@ -1,4 +1,5 @@
-/* Runs the tests, or those whose name holds the first argument; exit status 1 when one failed. */
+/* Runs the tests, or those whose name holds the first argument, or with --long those that take
+ * minutes under emulation; exit status 1 when one failed or none was run. */
 #include "tests/kernels/emu/harness.cuh"
 
 #include <cstdio>
@@ -9,10 +10,7 @@ static bool this_failed;
 static int failures, passes;
 static const char *wanted = ""; /* part of a name */
 
-void run(const char *name, Body *body) {
-    if (strstr(name, wanted) == nullptr) {
-        return;
-    }
+static void run_named(const char *name, Body *body) {
     printf("[ RUN      ] %s\n", name);
     fflush(stdout);
     this_failed = false;
@@ -21,6 +19,18 @@ void run(const char *name, Body *body) {
     fflush(stdout);
     failures += this_failed;
     passes += !this_failed;
+}
+
+void run(const char *name, Body *body) {
+    if (strstr(name, wanted) != nullptr) {
+        run_named(name, body);
+    }
+}
+
+void run_long(const char *name, Body *body) {
+    if (strcmp(wanted, "--long") == 0 || strcmp(wanted, name) == 0) {
+        run_named(name, body);
+    }
 }
 
 void fail(const char *file, int line, const std::string &why) {
@@ -76,7 +86,11 @@ std::string error_after(int launched) {
     if (error == cudaSuccess) {
         error = cudaDeviceSynchronize();
     }
-    return error == cudaSuccess ? "" : cudaGetErrorString(error);
+    std::string found = error == cudaSuccess ? "" : cudaGetErrorString(error);
+#ifdef PK_BOUND_WAITS
+    found += error == cudaSuccess ? "" : pk::stall_text(pk::stall_records());
+#endif
+    return found;
 }
 
 #endif
@@ -111,6 +125,7 @@ int main(int count, char **arguments) {
     wgmma_tests();
     cluster_tests();
     pipeline_tests();
+    ladder_tests();
     attn_tests();
     norm_tests();
     linear_tests();
@@ -121,6 +136,7 @@ int main(int count, char **arguments) {
     negative_tests();
     negative_async_tests();
 #endif
+    stall_tests(); /* the last: it ends a GPU's context */
     printf("%d passed, %d failed\n", test::passes, test::failures);
-    return test::failures != 0;
+    return test::failures != 0 || test::passes == 0; /* no test of that name is no success */
 }

@@ -111,6 +111,7 @@ static void devices_get_their_weights_by_nccl_and_give_the_same_bits(void **stat
     assert_int_equal(broadcasts(), 11 + 6 * 4 - 1); /* layer 0 has one norm */
     uint64_t copies = pith_emulated_read().copies_in;
     assert_in_range(copies, broadcasts(), broadcasts() + 3); /* once, and three counters' zeros */
+    assert_int_equal(pith_emulated_read().peers, 2);         /* each may write to the other */
     check_same_bits(&f);
     close_fleet(&f);
 }

@@ -1,6 +1,7 @@
 /* Steps of the CUDA backend on its emulated instance: two in flight, what fails and what is left
  * after a failure, saturation. A model of four layers and one head, texts of a few tokens. */
 #include "runtime/backend/cuda/emulated.h"
+#include "runtime/backend/cuda/kernels.h"
 #include "runtime/engine/model_runner.h"
 #include "tests/runtime/model/model_cases.h"
 
@@ -314,6 +315,36 @@ static void weights_that_f16_does_not_hold_are_saturated_and_counted(void **stat
     check_nothing_left();
 }
 
+/* The device counts on and on; what the host says of it only grows, also where the device's counter
+ * begins anew for larger steps. */
+static void activations_that_f16_does_not_hold_are_counted_step_by_step(void **state) {
+    random_directory large;
+    opened o;
+    text t = text_of(1);
+    pith_model_config config = one_head();
+    pith_random_model_opts opts = pith_random_model_defaults();
+    opts.std_norm = 2e5; /* normed values of about one times that */
+    random_directory_open(&large, &config, &opts);
+    pith_emulated_reset(0);
+    open_model(&o, large.path,
+               &(open_how){.device = "cuda:0", .dtype = "f16", .n_threads = 1, .tokens_max = 32});
+    uint64_t weights = o.device.ops->saturated(o.device.ctx);
+    MUST(forward(o.encoder, &t, err));
+    uint64_t first = o.device.ops->saturated(o.device.ctx) - weights;
+    assert_true(first > 0);
+    MUST(forward(o.encoder, &t, err));
+    assert_int_equal(o.device.ops->saturated(o.device.ctx) - weights, 2 * first);
+    pith_ops_reserve wider = {
+        .tokens_max = 64, .hidden = 64, .intermediate = 96, .n_heads = 1, .span_channels = 16};
+    MUST(o.device.ops->reserve(o.device.ctx, &wider, err));
+    assert_int_equal(o.device.ops->saturated(o.device.ctx) - weights, 2 * first);
+    MUST(forward(o.encoder, &t, err));
+    assert_int_equal(o.device.ops->saturated(o.device.ctx) - weights, 3 * first);
+    close_model(&o);
+    random_directory_close(&large);
+    check_nothing_left();
+}
+
 /* On 9.0 the wgmma kernels serve after one tile of each agreed with the safe ones; a kernel that
  * does nothing does not agree. */
 static void kernels_that_are_off_leave_the_safe_ones_under_another_name(void **state) {
@@ -338,6 +369,42 @@ static void kernels_that_are_off_leave_the_safe_ones_under_another_name(void **s
         pith_device_close(&device);
         check_nothing_left();
     }
+    pith_emulated_reset(0);
+}
+
+/* Pairs of CTAs share weight tiles in large steps of wide products, and only where as many are
+ * resident at once as the multiprocessors make: the rest would wait. */
+static void pairs_are_chosen_only_where_none_has_to_wait(void **state) {
+    const struct {
+        uint32_t pairs, rows, n, ctas;
+        bool fast, multicast;
+    } cases[] = {
+        {66, 8448, 2304, 132, true, true},   {66, 8448, 1280, 132, true, true},
+        {66, 8448, 768, 132, true, false}, /* two rounds instead of one at half a step */
+        {65, 8448, 2304, 132, true, false},  {0, 8448, 2304, 132, true, false},
+        {66, 2048, 2304, 132, true, false},  {66, 512, 2304, 264, true, false},
+        {66, 8448, 2304, 264, false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static pith_ops_ctx ctx;
+        ctx.fast = cases[i].fast;
+        ctx.pairs = cases[i].pairs;
+        ctx.info.n_sm = 132;
+        pk_linear_cuda_task task = {.rows_max = cases[i].rows, .n = cases[i].n, .k = 768};
+        cuda_choose_tile(&ctx, PITH_PACK_LINEAR, &task);
+        assert_int_equal(task.multicast, cases[i].multicast);
+        assert_int_equal(task.ctas, cases[i].ctas);
+    }
+    pith_device device;
+    pith_emulated_reset(0);
+    MUST(pith_device_open(&device, &(pith_device_opts){.device = "cuda:0"}, err));
+    assert_int_equal(device.ctx->pairs, 0); /* sm_80 has no clusters: not asked */
+    pith_device_close(&device);
+    pith_emulated_capability(9, 0);
+    MUST(pith_device_open(&device, &(pith_device_opts){.device = "cuda:0"}, err));
+    assert_int_equal(device.ctx->pairs, 1); /* as the emulated device says */
+    assert_string_equal(device.isa, "sm90a");
+    pith_device_close(&device);
     pith_emulated_reset(0);
 }
 
@@ -418,7 +485,9 @@ int main(void) {
         cmocka_unit_test(the_failure_of_one_step_in_flight_is_not_the_other_s),
         cmocka_unit_test(a_lost_device_is_unavailable_from_then_on),
         cmocka_unit_test(weights_that_f16_does_not_hold_are_saturated_and_counted),
+        cmocka_unit_test(activations_that_f16_does_not_hold_are_counted_step_by_step),
         cmocka_unit_test(kernels_that_are_off_leave_the_safe_ones_under_another_name),
+        cmocka_unit_test(pairs_are_chosen_only_where_none_has_to_wait),
         cmocka_unit_test(fast_kernels_score_as_the_safe_ones_do),
         cmocka_unit_test(names_and_types_that_a_gpu_does_not_know_are_refused),
         cmocka_unit_test(shapes_that_a_gpu_does_not_multiply_are_refused),
