@@ -30,7 +30,7 @@ if(TARGET pith_server)
     endif()
     file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*_test.py)
     if(PITH_SANITIZE MATCHES "thread") # hostile bytes are for AddressSanitizer; it has threads enough
-        list(FILTER scripts EXCLUDE REGEX "(hostile|reflection)_test")
+        list(FILTER scripts EXCLUDE REGEX "(hostile|reflection|nginx)_test")
     endif()
     foreach(script ${scripts})
         get_filename_component(name ${script} NAME_WE)
