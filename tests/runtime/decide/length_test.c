@@ -62,7 +62,8 @@ static void without_an_exponent_and_in_kompress_scores_are_the_models(void **sta
     assert_memory_equal(f.result.explanation.score, f.scores, f.doc.n_units * sizeof(float));
     char longer[LONGER * sizeof text] = ""; /* kompress scores no text under 64 words */
     for (int i = 0; i < LONGER; i++) {
-        strcat(strcat(longer, i == 0 ? "" : " "), text);
+        size_t used = strlen(longer);
+        (void)snprintf(longer + used, sizeof longer - used, "%s%s", i == 0 ? "" : " ", text);
     }
     request = request_of(PITH_PROFILE_KOMPRESS);
     request.text = longer;
