@@ -68,7 +68,7 @@ class Bench:
 
     def start(self, *flags, program="pithd", ready=True):
         server = Server(os.path.join(self.args.build, program),
-                        ["--http", "127.0.0.1:0", *flags] if ready else [], listen="127.0.0.1:0" if ready else None)
+                        ["--http", "127.0.0.1:0", *map(str, flags)] if ready else [], listen="127.0.0.1:0" if ready else None)
         for _ in range(600 if ready else 0):
             try:
                 urllib.request.urlopen(f"http://{server.http}/readyz", timeout=5).close()
