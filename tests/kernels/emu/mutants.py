@@ -26,9 +26,12 @@ MUTANTS = [
      "__syncthreads(); /* all threads' copies of v", "/*", 0),
     ("attn_global_without_barrier_after_the_copies", ATTN,
      "__syncthreads(); /* all threads' copies of this step", "/*", 0),
-    ("attn_global_without_barrier_before_reuse", ATTN, "__syncthreads(); /* every warp's", "/*", 0),
-    ("attn_without_barrier_between_items", ATTN, "__syncthreads(); /* every warp's reads of q",
-     "/*", 0),
+    ("attn_global_without_barrier_before_reuse", ATTN,
+     "__syncthreads(); /* every warp's reads of this stage", "/*", 0),
+    ("attn_global_without_barrier_between_items", ATTN,
+     "__syncthreads(); /* every warp's reads of its rows", "/*", 0),
+    ("attn_band_without_barrier_between_items", ATTN,
+     "__syncthreads(); /* every warp's reads of q", "/*", 0),
     ("attn_without_syncwarp_in_the_epilogue", TILE, "__syncwarp(); /* the stores", "/*", 0),
     ("attn_without_syncwarp_before_the_epilogue", TILE, "__syncwarp(); /* what the warp", "/*", 0),
     ("attn_band_waits_for_one_group_too_few", ATTN, "cp_async_wait<1>", "cp_async_wait<2>", 0),
@@ -217,9 +220,21 @@ def noticed(plan, mutant, folder):
     return ""
 
 
+def check_distinct(plan):
+    """Two names of one mutant would hide that a line has none."""
+    seen = {}
+    for name, path, text, replacement, occurrence in MUTANTS:
+        with open(os.path.join(plan["source"], path), encoding="utf-8") as file:
+            mutated = mutate(file.read(), text, replacement, occurrence)
+        other = seen.setdefault((path, mutated), name)
+        if other != name:
+            raise SystemExit(f"mutants.py: {name} and {other} are the same")
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         plan = json.load(file)
+    check_distinct(plan)
     wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
