@@ -22,7 +22,9 @@ __global__ void k_stuck(unsigned *out, unsigned stuck) {
         }
     }
     __syncthreads();
-    out[blockIdx.x] = blockIdx.x;
+    if (threadIdx.x == 0) {
+        out[blockIdx.x] = blockIdx.x;
+    }
 }
 
 void a_wait_that_nothing_ends_says_block_mbarrier_parity_and_line() {
