@@ -15,8 +15,7 @@ typedef struct flight {
 /* One device and the thread that waits for it. */
 typedef struct lane {
     struct model_runner *runner;
-    flight flights[PITH_STEPS_IN_FLIGHT]; /* taken in turn */
-    uint64_t n_submitted;
+    flight flights[PITH_STEPS_IN_FLIGHT]; /* free where step is NULL: the engine thread's word */
     int64_t last_end_ns;   /* the thread's: two steps in flight are not computed at once */
     int64_t aside_ns;      /* the thread's: what steps in front of the one inside took */
     pith_queue *submitted; /* flights, at most PITH_STEPS_IN_FLIGHT */
@@ -115,7 +114,10 @@ static pith_status submit(void *self, pith_step *step) {
     if (l->inside == PITH_STEPS_IN_FLIGHT) {
         return PITH_EXHAUSTED;
     }
-    flight *f = &l->flights[l->n_submitted++ % PITH_STEPS_IN_FLIGHT];
+    flight *f = l->flights;
+    while (f->step != NULL) { /* not in turn: a step put in front of another comes back before it */
+        f++;
+    }
     f->step = step;
     if (r->ahead) {
         begin(r, f);
@@ -136,7 +138,13 @@ static pith_step *poll(void *self, int64_t wait_ns) {
     model_runner *r = self;
     pith_step *step = is_idle(r) ? NULL : pith_queue_pop(r->done, wait_ns);
     if (step != NULL) {
-        r->lanes[step->device].inside--;
+        lane *l = &r->lanes[step->device];
+        flight *f = l->flights;
+        while (f->step != step) {
+            f++;
+        }
+        f->step = NULL;
+        l->inside--;
     }
     return step;
 }
