@@ -154,10 +154,8 @@ def headroom(args):
             i += args.clients
             began = time.monotonic()
             result = compressor.compress(text, allow_download=False)
-            if result.compressed == text:
-                passed[0] += 1
-            else:
-                times.append(time.monotonic() - began)
+            passed[0] += result.compressed == text
+            times.append(time.monotonic() - began)
     threads = [threading.Thread(target=client, args=(i,)) for i in range(args.clients)]
     began = time.monotonic()
     for thread in threads:
