@@ -6,23 +6,26 @@
 
 enum { SEEN_BYTES_MAX = 64 * 1024 * 1024 }; /* then all is halved: the last texts count more */
 
-static uint64_t tokens_of(const pith_engine *engine, size_t text_len) {
-    uint64_t bytes = atomic_load_explicit(&engine->seen_bytes, memory_order_relaxed);
-    uint64_t tokens = atomic_load_explicit(&engine->seen_tokens, memory_order_relaxed);
-    return bytes < PITH_SLICE_BYTES
+/* All of one moment: a sum of bytes without its tokens would say that a text has none. */
+static pith_seen seen_of(pith_engine *engine) {
+    (void)pthread_mutex_lock(&engine->seen_mutex);
+    pith_seen seen = engine->seen;
+    (void)pthread_mutex_unlock(&engine->seen_mutex);
+    return seen;
+}
+
+static uint64_t tokens_of(pith_engine *engine, size_t text_len) {
+    pith_seen seen = seen_of(engine);
+    return seen.bytes < PITH_SLICE_BYTES
                ? (uint64_t)text_len / PITH_BYTES_PER_TOKEN + 1
-               : (uint64_t)((double)text_len * (double)tokens / (double)bytes) + 1;
+               : (uint64_t)((double)text_len * (double)seen.tokens / (double)seen.bytes) + 1;
 }
 
 /* Nanoseconds that `text_len` bytes take at what took `ns` for all that was seen. A text costs
  * something however short it is: a letter must not say what a byte takes. */
-static int64_t time_of(const pith_engine *engine, size_t text_len,
-                       const atomic_uint_fast64_t *seen_ns) {
-    uint64_t bytes = atomic_load_explicit(&engine->seen_bytes, memory_order_relaxed);
-    uint64_t texts = atomic_load_explicit(&engine->seen_texts, memory_order_relaxed);
-    uint64_t ns = atomic_load_explicit(seen_ns, memory_order_relaxed);
-    double seen = (double)bytes + (double)texts * PITH_TEXT_COST_BYTES;
-    return seen > 0.0 ? (int64_t)((double)text_len * (double)ns / seen) : 0;
+static int64_t time_of(const pith_seen *seen, size_t text_len, uint64_t ns) {
+    double bytes = (double)seen->bytes + (double)seen->texts * PITH_TEXT_COST_BYTES;
+    return bytes > 0.0 ? (int64_t)((double)text_len * (double)ns / bytes) : 0;
 }
 
 static int64_t wait_of(pith_engine *engine, pith_priority priority, size_t text_len) {
@@ -35,8 +38,9 @@ static int64_t wait_of(pith_engine *engine, pith_priority priority, size_t text_
     }
     uint32_t budget = (uint32_t)atomic_load(&engine->step_budget);
     uint32_t bucket = pith_plan_bucket(tokens_of(engine, text_len), budget > 0 ? budget : 1);
+    pith_seen seen = seen_of(engine);
     return (int64_t)(pith_plan_before(work, priority, bucket) / 1000) +
-           time_of(engine, text_len, &engine->seen_ingest_ns);
+           time_of(&seen, text_len, seen.ingest_ns);
 }
 
 int64_t pith_engine_wait(pith_engine *engine, pith_priority priority, size_t text_len) {
@@ -122,29 +126,34 @@ void pith_admission_correct(pith_engine *engine, pith_job *job) {
     (void)atomic_fetch_sub(&engine->tokens_in_flight, job->tokens);
     expect(engine, job, job->doc.n_ids);
     int64_t spent = job->ingest_end_ns - job->ingest_begin_ns;
-    if (atomic_fetch_add(&engine->seen_bytes, job->request.text_len) > SEEN_BYTES_MAX) {
-        /* Two at once halve twice: an estimate stays one. */
-        atomic_uint_fast64_t *all[] = {&engine->seen_texts, &engine->seen_bytes,
-                                       &engine->seen_tokens, &engine->seen_ingest_ns,
-                                       &engine->seen_finish_ns};
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-            atomic_store(all[i], atomic_load(all[i]) / 2);
-        }
+    (void)pthread_mutex_lock(&engine->seen_mutex);
+    pith_seen *seen = &engine->seen;
+    if (seen->bytes > SEEN_BYTES_MAX) {
+        *seen = (pith_seen){.texts = seen->texts / 2,
+                            .bytes = seen->bytes / 2,
+                            .tokens = seen->tokens / 2,
+                            .ingest_ns = seen->ingest_ns / 2,
+                            .finish_ns = seen->finish_ns / 2};
     }
-    (void)atomic_fetch_add(&engine->seen_texts, 1);
-    (void)atomic_fetch_add(&engine->seen_tokens, job->doc.n_ids);
-    (void)atomic_fetch_add(&engine->seen_ingest_ns, spent > 0 ? (uint64_t)spent : 0);
+    seen->texts++;
+    seen->bytes += job->request.text_len;
+    seen->tokens += job->doc.n_ids;
+    seen->ingest_ns += spent > 0 ? (uint64_t)spent : 0;
+    (void)pthread_mutex_unlock(&engine->seen_mutex);
 }
 
 void pith_admission_saw_finish(pith_engine *engine, int64_t ns) {
-    (void)atomic_fetch_add(&engine->seen_finish_ns, ns > 0 ? (uint64_t)ns : 0);
+    (void)pthread_mutex_lock(&engine->seen_mutex);
+    engine->seen.finish_ns += ns > 0 ? (uint64_t)ns : 0;
+    (void)pthread_mutex_unlock(&engine->seen_mutex);
 }
 
-int64_t pith_admission_cut_by(const pith_engine *engine, size_t text_len, int64_t deadline_ns) {
+int64_t pith_admission_cut_by(pith_engine *engine, size_t text_len, int64_t deadline_ns) {
     if (deadline_ns == PITH_DEADLINE_NONE) {
         return PITH_DEADLINE_NONE;
     }
-    int64_t reserve = PITH_RESERVE_NS + 2 * time_of(engine, text_len, &engine->seen_finish_ns);
+    pith_seen seen = seen_of(engine);
+    int64_t reserve = PITH_RESERVE_NS + 2 * time_of(&seen, text_len, seen.finish_ns);
     return deadline_ns > INT64_MIN + reserve ? deadline_ns - reserve : INT64_MIN;
 }
 

@@ -158,6 +158,7 @@ pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts,
     atomic_store(&e->heartbeat_ns, pith_clock_now(&e->clock));
     atomic_store(&e->beat_ns, PITH_BEAT_NS);
     (void)pthread_mutex_init(&e->reload_mutex, NULL);
+    (void)pthread_mutex_init(&e->seen_mutex, NULL);
     pith_turns_init(&e->turns, 1);
     pith_status status = open_models(e, opts, err);
     if (status == PITH_OK) {
@@ -217,6 +218,7 @@ void pith_engine_close(pith_engine *engine) {
     }
     pith_devices_close(engine->devices, engine->n_devices);
     pith_settings_close(atomic_load(&engine->settings));
+    (void)pthread_mutex_destroy(&engine->seen_mutex);
     (void)pthread_mutex_destroy(&engine->reload_mutex);
     free(engine);
 }

@@ -74,6 +74,12 @@ typedef struct pith_lane {
 enum { PITH_LANE_INGEST, PITH_LANE_INGEST_LONG, PITH_LANE_FINISH, PITH_LANE_FINISH_LONG };
 enum { PITH_LANES = PITH_LANE_FINISH_LONG + 1 };
 
+/* Texts seen so far, for estimates; halved now and then. */
+typedef struct pith_seen {
+    uint64_t texts, bytes, tokens;
+    uint64_t ingest_ns, finish_ns;
+} pith_seen;
+
 struct pith_engine {
     pith_clock clock;
     uint32_t jobs_max;
@@ -123,8 +129,8 @@ struct pith_engine {
     atomic_uint_fast64_t queued_ps[PITH_PRIORITY_COUNT][PITH_PLAN_BUCKETS];
     /* The same for jobs that the engine thread has not seen yet, estimated. */
     atomic_uint_fast64_t coming_ps[PITH_PRIORITY_COUNT][PITH_PLAN_BUCKETS];
-    /* Seen so far, for estimates; halved now and then. */
-    atomic_uint_fast64_t seen_texts, seen_bytes, seen_tokens, seen_ingest_ns, seen_finish_ns;
+    pthread_mutex_t seen_mutex; /* guards `seen` */
+    pith_seen seen;
 };
 
 /* Counts a job in or says why there is no room; counts it out. admission.c. */
@@ -137,7 +143,7 @@ void pith_admission_correct(pith_engine *engine, pith_job *job);
 void pith_admission_arrived(pith_engine *engine, pith_job *job);
 void pith_admission_over(pith_engine *engine, pith_job *job);
 /* When a text that is accepted now should be handed to finish, to be answered by deadline_ns. */
-int64_t pith_admission_cut_by(const pith_engine *engine, size_t text_len, int64_t deadline_ns);
+int64_t pith_admission_cut_by(pith_engine *engine, size_t text_len, int64_t deadline_ns);
 void pith_admission_saw_finish(pith_engine *engine, int64_t ns);
 
 /* Why a job must stop now, the engine's own reasons included; PITH_OK: go on. */
