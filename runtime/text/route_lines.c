@@ -4,6 +4,21 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
+unsigned pith_line_marks(const char *s, size_t len) {
+    static const unsigned char marks[256] = {
+        [':'] = PITH_MARK_COLON,   ['='] = PITH_MARK_EQUALS, ['('] = PITH_MARK_PAREN,
+        ['['] = PITH_MARK_BRACKET, ['.'] = PITH_MARK_DOT,    ['D'] = PITH_MARK_D};
+    unsigned all = 0;
+    for (size_t i = 0; i < len; i++) {
+        all |= marks[(unsigned char)s[i]];
+    }
+    return all;
+}
+
+static bool holds(const pith_line *line, unsigned mark) {
+    return (line->marks & mark) != 0;
+}
+
 static bool digit(char c) {
     return c >= '0' && c <= '9';
 }
@@ -35,8 +50,7 @@ static bool starts_any(const char *s, size_t len, const char *const *prefixes, s
 
 /* Needles are short, lines too, and most have not even the first character: memmem would prepare a
  * search first. At a needle's space its second character is looked for. */
-static const char *find(const char *s, size_t len, const char *needle) {
-    size_t n = strlen(needle);
+static const char *find_bytes(const char *s, size_t len, const char *needle, size_t n) {
     size_t anchor = needle[0] == ' ' && n > 1 ? 1 : 0;
     const char *end = s + len;
     while ((size_t)(end - s) >= n) {
@@ -52,6 +66,8 @@ static const char *find(const char *s, size_t len, const char *needle) {
     }
     return NULL;
 }
+
+#define FIND(s, len, needle) find_bytes((s), (len), (needle), sizeof(needle) - 1)
 
 /* Digits d and literal characters: "dddd-dd-dd" fits "2026-01-31". */
 static bool fits(const char *s, size_t len, const char *shape) {
@@ -80,10 +96,16 @@ static bool is_quoted_source(const char *s, size_t len) {
 static bool is_diagnostic(const char *s, size_t len) {
     static const char *const marks[] = {
         ": error:", ": warning:", ": note:", ": fatal error:", ": error TS", ": error["};
-    for (size_t i = 0; i < COUNT(marks); i++) {
-        const char *at = find(s, len, marks[i]);
-        if (at != NULL && at > s && (digit(at[-1]) || at[-1] == ')')) {
-            return true;
+    unsigned seen = 0; /* only the first of a kind counts */
+    const char *end = s + len;
+    for (const char *at = s; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++) {
+        for (size_t i = 0; i < COUNT(marks) && end - at > 1 && at[1] == ' '; i++) {
+            if ((seen >> i & 1) == 0 && starts(at, (size_t)(end - at), marks[i])) {
+                if (at > s && (digit(at[-1]) || at[-1] == ')')) {
+                    return true;
+                }
+                seen |= 1U << i;
+            }
         }
     }
     return starts(s, len, "error[E") || starts(s, len, "--> ");
@@ -108,13 +130,13 @@ static bool is_exception(const char *s, size_t len) {
 /* "at f (file.js:1:2)", "at a.b.C.d(C.java:12)", "File "x.py", line 3", "/go/x.go:12 +0x1d". */
 static bool is_frame(const char *s, size_t len, size_t indent) {
     if (starts(s, len, "File \"")) {
-        return find(s, len, "\", line ") != NULL;
+        return FIND(s, len, "\", line ") != NULL;
     }
     if (starts(s, len, "at ")) {
         return memchr(s, '(', len) != NULL || memchr(s, ':', len) != NULL;
     }
-    const char *go = find(s, len, ".go:");
-    return go != NULL && (indent > 0 || find(s, len, " +0x") != NULL) && s[0] == '/';
+    return s[0] == '/' && FIND(s, len, ".go:") != NULL &&
+           (indent > 0 || FIND(s, len, " +0x") != NULL);
 }
 
 bool pith_line_is_trace(const pith_line *line) {
@@ -181,19 +203,27 @@ bool pith_line_is_log(const pith_line *line) {
     if (len > 5 && strchr("IWEF", s[0]) != NULL && fits(s + 1, len - 1, "dddd ")) { /* klog */
         return true;
     }
-    if (find(s, len, "level=") != NULL || find(s, len, " msg=") != NULL) {
+    if (holds(line, PITH_MARK_EQUALS) &&
+        (FIND(s, len, "level=") != NULL || FIND(s, len, " msg=") != NULL)) {
         return true;
     }
+    if (!holds(line, PITH_MARK_BRACKET) || !holds(line, PITH_MARK_COLON)) {
+        return false;
+    }
     const char *bracket = memchr(s, '[', len); /* "1.2.3.4 - - [01/Feb/2026:10:00:00" */
-    return bracket != NULL && fits(bracket, len - (size_t)(bracket - s), "[dd/") &&
-           find(s, len, ":") != NULL;
+    return fits(bracket, len - (size_t)(bracket - s), "[dd/");
+}
+
+static bool path_char(char c) {
+    return name_char(c) || c == '/' || c == '~' || c == '+' || c == '@' || c == ',' || c == '=' ||
+           c == '\0';
 }
 
 /* Characters of a path up to ":" or the end; 0 when it does not look like one. */
 static size_t path_len(const char *s, size_t len) {
     size_t i = 0;
     bool marked = false;
-    while (i < len && (name_char(s[i]) || strchr("/~+@,=", s[i]) != NULL)) {
+    while (i < len && path_char(s[i])) {
         marked = marked || s[i] == '/' || (s[i] == '.' && i > 0);
         i++;
     }
@@ -248,8 +278,8 @@ bool pith_line_is_prompt(const pith_line *line) {
         return false;
     }
     const char *space = memchr(s, ' ', (size_t)(at - s));
-    const char *end = find(at, len - (size_t)(at - s), "$ ");
-    end = end != NULL ? end : find(at, len - (size_t)(at - s), "# ");
+    const char *end = FIND(at, len - (size_t)(at - s), "$ ");
+    end = end != NULL ? end : FIND(at, len - (size_t)(at - s), "# ");
     return space == NULL && end != NULL && memchr(at, ':', (size_t)(end - at)) != NULL;
 }
 
@@ -314,8 +344,9 @@ bool pith_line_is_build(const pith_line *line) {
         const char *close = memchr(s, ']', len < 16 ? len : 16);
         return close != NULL && (close[-1] == '%' || memchr(s, '/', (size_t)(close - s)) != NULL);
     }
-    return find(s, len, " PASSED") != NULL || find(s, len, " FAILED") != NULL ||
-           find(s, len, " ... ok") != NULL;
+    bool tested = holds(line, PITH_MARK_D) &&
+                  (FIND(s, len, " PASSED") != NULL || FIND(s, len, " FAILED") != NULL);
+    return tested || (holds(line, PITH_MARK_DOT) && FIND(s, len, " ... ok") != NULL);
 }
 
 bool pith_line_is_code(const pith_line *line) {
@@ -340,9 +371,10 @@ bool pith_line_is_code(const pith_line *line) {
         return false;
     }
     char last = s[len - 1];
-    bool call = find(s, len, "(") != NULL && (last == ':' || last == ')' || last == ',');
-    bool assign = find(s, len, " = ") != NULL || find(s, len, " := ") != NULL ||
-                  find(s, len, " += ") != NULL || find(s, len, " => ") != NULL;
+    bool call = holds(line, PITH_MARK_PAREN) && (last == ':' || last == ')' || last == ',');
+    bool assign = holds(line, PITH_MARK_EQUALS) &&
+                  (FIND(s, len, " = ") != NULL || FIND(s, len, " := ") != NULL ||
+                   FIND(s, len, " += ") != NULL || FIND(s, len, " => ") != NULL);
     if (last == ';' || last == '{' || last == '}' || call || assign) {
         return true;
     }
@@ -380,7 +412,7 @@ bool pith_line_is_json(const pith_line *line) {
     }
     bool brackets = true;
     bool number = true;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len && (brackets || number); i++) {
         brackets = brackets && s[i] != '\0' && strchr("{}[], ", s[i]) != NULL;
         number = number && s[i] != '\0' && strchr("0123456789+-.eE", s[i]) != NULL;
     }
