@@ -34,6 +34,7 @@ struct pith_critical {
 };
 
 static_assert(PITH_CRITICAL_CLASSES_MAX <= 64, "a set of classes is a uint64_t");
+static_assert(KIND_PUBLISHED == 0 && KIND_EXTRA == 1, "the two scans of ASCII words");
 
 static kind kind_of(const pith_class_entry *entry) {
     return entry->custom ? KIND_CUSTOM : entry->published ? KIND_PUBLISHED : KIND_EXTRA;
@@ -341,19 +342,26 @@ static void scan_foreign(scanner *s, const program *p, size_t start, size_t end)
     }
 }
 
+static uint32_t ascii_classes(const program *p) {
+    return p == NULL ? 0 : (uint32_t)p->classes;
+}
+
 /* Words of one sort, text[start, end): ASCII, or such as hold other characters. */
 static void scan_alike(scanner *s, const program *const *programs, pith_span_list *found,
                        size_t start, size_t end, uint32_t kinds) {
-    for (size_t k = 0; k < KIND_CUSTOM && going(s); k++) {
-        if (programs[k] == NULL) {
-            continue;
-        }
-        s->spans = &found[k];
-        if ((kinds & PITH_BYTE_FOREIGN) != 0) {
-            scan_foreign(s, programs[k], start, end);
-        } else if (!pith_critical_ascii_find(&s->critical->ascii, (uint32_t)programs[k]->classes,
-                                             kinds, s->text, start, end, s->spans, s->arena)) {
+    if ((kinds & PITH_BYTE_FOREIGN) == 0) {
+        const uint32_t classes[] = {ascii_classes(programs[KIND_PUBLISHED]),
+                                    ascii_classes(programs[KIND_EXTRA])};
+        if (!pith_critical_ascii_find(&s->critical->ascii, classes, kinds, s->text, start, end,
+                                      found, s->arena)) {
             s->status = PITH_EXHAUSTED;
+        }
+        return;
+    }
+    for (size_t k = 0; k < KIND_CUSTOM && going(s); k++) {
+        s->spans = &found[k];
+        if (programs[k] != NULL) {
+            scan_foreign(s, programs[k], start, end);
         }
     }
 }

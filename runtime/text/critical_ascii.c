@@ -99,6 +99,8 @@ typedef struct listed_word {
 
 #define LISTED(word) (word), sizeof(word) - 1
 
+enum { LISTED_BYTES_MAX = 15 }; /* "segmentation" has 12; of pith_critical_ascii.lengths */
+
 static const listed_word listed_words[] = {
     {LISTED("always"), BIT(DIRECTIVE), 0},
     {LISTED("and"), BIT(CONNECTIVE), 0},
@@ -153,12 +155,13 @@ static const listed_word listed_words[] = {
 typedef struct subject {
     const unsigned char *s;
     size_t len;
-    const uint32_t *sets;
-    const uint8_t *listed;
+    const pith_critical_ascii *ascii;
+    size_t run_at; /* where the run of WORD that was measured last begins, and where it ends */
+    size_t run_end;
 } subject;
 
 static inline bool in(const subject *w, size_t pos, uint32_t set) {
-    return pos < w->len && (w->sets[w->s[pos]] & set) != 0;
+    return pos < w->len && (w->ascii->sets[w->s[pos]] & set) != 0;
 }
 
 static inline unsigned char at(const subject *w, size_t pos) {
@@ -168,7 +171,7 @@ static inline unsigned char at(const subject *w, size_t pos) {
 /* End of the run of bytes of a set from `pos` on, of at most `max`. */
 static inline size_t run(const subject *w, size_t pos, uint32_t set, size_t max) {
     size_t end = w->len - pos > max ? pos + max : w->len;
-    while (pos < end && (w->sets[w->s[pos]] & set) != 0) {
+    while (pos < end && (w->ascii->sets[w->s[pos]] & set) != 0) {
         pos++;
     }
     return pos;
@@ -178,12 +181,21 @@ static inline size_t run_all(const subject *w, size_t pos, uint32_t set) {
     return run(w, pos, set, SIZE_MAX);
 }
 
+/* End of the run of WORD that starts at `p`, which several classes ask for. */
+static size_t word_run(subject *w, size_t p) {
+    if (w->run_at != p) {
+        w->run_at = p;
+        w->run_end = run_all(w, p, WORD);
+    }
+    return w->run_end;
+}
+
 static bool has(const subject *w, size_t pos, const char *bytes) {
     size_t n = strlen(bytes);
     return w->len >= pos && w->len - pos >= n && memcmp(w->s + pos, bytes, n) == 0;
 }
 
-static size_t hex(const subject *w, size_t p) {
+static size_t hex(subject *w, size_t p) {
     if (at(w, p + 1) != 'x') {
         return 0;
     }
@@ -191,7 +203,7 @@ static size_t hex(const subject *w, size_t p) {
     return end > p + 2 && !in(w, end, WORD) ? end : 0;
 }
 
-static size_t number(const subject *w, size_t p) {
+static size_t number(subject *w, size_t p) {
     size_t end = run_all(w, p, DIGIT);
     if (at(w, end) == '.') { /* without its fraction it would stand before a dot */
         size_t fraction = run_all(w, end + 1, DIGIT);
@@ -200,13 +212,13 @@ static size_t number(const subject *w, size_t p) {
     return in(w, end, WORD) ? 0 : end;
 }
 
-static size_t allcaps(const subject *w, size_t p) {
+static size_t allcaps(subject *w, size_t p) {
     size_t end = run_all(w, p, UPPER | UNDER);
     return end >= p + 2 ? end : 0;
 }
 
 /* Digits that lead are not the match's own. */
-static size_t dotted(const subject *w, size_t p) {
+static size_t dotted(subject *w, size_t p) {
     size_t name = run_all(w, p, DIGIT);
     if (!in(w, name, LOWER | UNDER) || (at(w, name) == '_' && in(w, name + 1, UPPER | UNDER))) {
         return 0;
@@ -216,31 +228,31 @@ static size_t dotted(const subject *w, size_t p) {
     return end > dot + 1 ? end : 0;
 }
 
-static size_t path(const subject *w, size_t p) {
+static size_t path(subject *w, size_t p) {
     size_t end = run_all(w, p + 1, LOWER | DIGIT | SLASH | DOT | UNDER | DASH);
     return end >= p + 3 ? end : 0;
 }
 
-static size_t extension(const subject *w, size_t p) {
+static size_t extension(subject *w, size_t p) {
     size_t end = run(w, p + 1, LOWER, 4);
     return end >= p + 3 && !in(w, end, WORD) ? end : 0;
 }
 
-static size_t dashes(const subject *w, size_t p) {
+static size_t dashes(subject *w, size_t p) {
     return at(w, p + 1) == '-' ? p + 2 : p + 1;
 }
 
-static size_t flag(const subject *w, size_t p) {
+static size_t flag(subject *w, size_t p) {
     size_t name = dashes(w, p);
     return in(w, name, LOWER) ? run_all(w, name + 1, WORD | DASH) : 0;
 }
 
-static size_t upper_flag(const subject *w, size_t p) {
+static size_t upper_flag(subject *w, size_t p) {
     size_t name = dashes(w, p);
     return in(w, name, UPPER) ? run_all(w, name + 1, WORD | DOT | DASH | FLAG_MARK) : 0;
 }
 
-static size_t camel(const subject *w, size_t p) {
+static size_t camel(subject *w, size_t p) {
     size_t end = run_all(w, p + 1, LOWER);
     return end > p + 1 && in(w, end, UPPER) ? run_all(w, end, WORD) : 0;
 }
@@ -260,16 +272,17 @@ static bool same_letters(const unsigned char *s, const char *word, size_t len) {
 }
 
 /* A listed word of a class that ends where the run of WORD from p on ends. */
-static size_t listed(const subject *w, size_t p, unsigned c) {
-    if (!in(w, p, LETTER)) {
+static size_t listed(subject *w, size_t p, unsigned c) {
+    size_t end = word_run(w, p);
+    size_t len = end - p;
+    unsigned letter = (w->s[p] | 0x20U) - 'a';
+    if (letter >= 26 || len > LISTED_BYTES_MAX || (w->ascii->lengths[letter] >> len & 1) == 0) {
         return 0;
     }
-    size_t end = run_all(w, p, WORD);
-    unsigned letter = (w->s[p] | 0x20U) - 'a';
-    for (size_t i = w->listed[letter]; i < w->listed[letter + 1]; i++) {
+    for (size_t i = w->ascii->listed[letter]; i < w->ascii->listed[letter + 1]; i++) {
         const listed_word *known = &listed_words[i];
-        if (known->len == end - p && ((known->classes | known->stem_of) & BIT(c)) != 0 &&
-            same_letters(w->s + p, known->word, end - p)) {
+        if (known->len == len && ((known->classes | known->stem_of) & BIT(c)) != 0 &&
+            same_letters(w->s + p, known->word, len)) {
             bool whole = (known->classes & BIT(c)) != 0;
             return whole ? end : negates(w, end) ? end + 2 : 0;
         }
@@ -277,25 +290,26 @@ static size_t listed(const subject *w, size_t p, unsigned c) {
     return 0;
 }
 
-static size_t directive(const subject *w, size_t p) {
+static size_t directive(subject *w, size_t p) {
     return listed(w, p, DIRECTIVE);
 }
 
-static size_t connective(const subject *w, size_t p) {
+static size_t connective(subject *w, size_t p) {
     return listed(w, p, CONNECTIVE);
 }
 
-static size_t negation(const subject *w, size_t p) {
+/* Listed, or [a-z]{2,8}n't. */
+static size_t negation(subject *w, size_t p) {
     size_t end = listed(w, p, NEGATION);
     if (end != 0) {
         return end;
     }
-    end = run(w, p, LETTER, 9); /* [a-z]{2,8}n */
-    bool stem = end >= p + 3 && (w->s[end - 1] | 0x20) == 'n';
-    return stem && negates(w, end) ? end + 2 : 0;
+    end = word_run(w, p);
+    bool stem = end >= p + 3 && end <= p + 9 && (w->s[end - 1] | 0x20) == 'n' && negates(w, end);
+    return stem && run_all(w, p, LETTER) == end ? end + 2 : 0;
 }
 
-static size_t uuid(const subject *w, size_t p) {
+static size_t uuid(subject *w, size_t p) {
     static const unsigned char digits[] = {8, 4, 4, 4, 12};
     for (size_t i = 0; i < sizeof digits; i++) {
         size_t end = run(w, p, DIGIT | HEX_LETTER, digits[i]);
@@ -308,7 +322,7 @@ static size_t uuid(const subject *w, size_t p) {
     return p;
 }
 
-static size_t hash(const subject *w, size_t p) {
+static size_t hash(subject *w, size_t p) {
     static const char *const names[] = {"sha1", "sha224", "sha256", "sha384", "sha512", "md5"};
     size_t end;
     if (in(w, p, DIGIT | HEX_LETTER)) {
@@ -327,7 +341,7 @@ static size_t hash(const subject *w, size_t p) {
 }
 
 /* Numbers and dots, then perhaps "-rc.1". Looks at that once for each number that can be last. */
-static size_t version(const subject *w, size_t p) {
+static size_t version(subject *w, size_t p) {
     bool marked = in(w, p, LETTER); /* v */
     size_t ends[6];
     size_t n = 0;
@@ -354,7 +368,7 @@ static size_t version(const subject *w, size_t p) {
     return 0;
 }
 
-static size_t number_unit(const subject *w, size_t p) {
+static size_t number_unit(subject *w, size_t p) {
     size_t end = run(w, p, DIGIT, 18);
     for (size_t i = 0; i < 6 && (at(w, end) == '.' || at(w, end) == ','); i++) {
         size_t more = run(w, end + 1, DIGIT, 18);
@@ -378,7 +392,7 @@ static bool is_quote(unsigned char c) {
     return c == '"' || c == '\'';
 }
 
-static size_t key_value(const subject *w, size_t p) {
+static size_t key_value(subject *w, size_t p) {
     size_t pos = run(w, p + 1, WORD | DOT | DASH, 63);
     pos += is_quote(at(w, pos));
     if (at(w, pos) != '=' && at(w, pos) != ':') {
@@ -390,7 +404,7 @@ static size_t key_value(const subject *w, size_t p) {
     return in(w, pos, DIGIT) ? run(w, pos + 1, WORD | DOT | SLASH | DASH | VALUE_MARK, 64) : 0;
 }
 
-static size_t windows_path(const subject *w, size_t p) {
+static size_t windows_path(subject *w, size_t p) {
     size_t name;
     if (w->s[p] == '\\') {
         size_t host = at(w, p + 1) == '\\' ? p + 2 : w->len;
@@ -409,7 +423,7 @@ static size_t windows_path(const subject *w, size_t p) {
     return end > name ? end : 0;
 }
 
-static size_t mixed_path(const subject *w, size_t p) {
+static size_t mixed_path(subject *w, size_t p) {
     size_t end = run(w, p, NAME, 128);
     size_t n = 0;
     while (n < 32 && at(w, end) == '/') {
@@ -423,7 +437,7 @@ static size_t mixed_path(const subject *w, size_t p) {
     return n == 0 ? 0 : end + (at(w, end) == '/');
 }
 
-static size_t quoted(const subject *w, size_t p) {
+static size_t quoted(subject *w, size_t p) {
     if (!in(w, p + 1, LETTER | UNDER) && at(w, p + 1) != '$') {
         return 0;
     }
@@ -431,7 +445,7 @@ static size_t quoted(const subject *w, size_t p) {
     return at(w, end) == w->s[p] && !in(w, end + 1, WORD) ? end + 1 : 0;
 }
 
-static size_t snake_case(const subject *w, size_t p) {
+static size_t snake_case(subject *w, size_t p) {
     size_t pos = run(w, p, UNDER, 2);
     if (!in(w, pos, LOWER)) {
         return 0;
@@ -444,12 +458,12 @@ static size_t snake_case(const subject *w, size_t p) {
     return end > first ? end : 0;
 }
 
-static size_t lower_camel(const subject *w, size_t p) {
+static size_t lower_camel(subject *w, size_t p) {
     size_t end = run_all(w, p, LOWER | DIGIT);
     return in(w, end, UPPER) ? run_all(w, end, ALNUM) : 0;
 }
 
-static size_t placeholder(const subject *w, size_t p) {
+static size_t placeholder(subject *w, size_t p) {
     size_t name = p + 2;
     size_t end;
     if (w->s[p] == '<') {
@@ -468,20 +482,24 @@ static size_t placeholder(const subject *w, size_t p) {
 
 /* "ValueErrors": one of the endings, behind 64 bytes at most. */
 static bool ends_as_error(const subject *w, size_t p, size_t end) {
-    static const char *const endings[] = {"Error", "Exception", "Warning",
-                                          "Fault", "Failure",   "Panic"};
+    static const struct {
+        const char *word;
+        size_t len;
+    } endings[] = {{LISTED("Error")}, {LISTED("Exception")}, {LISTED("Warning")},
+                   {LISTED("Fault")}, {LISTED("Failure")},   {LISTED("Panic")}};
     end -= w->s[end - 1] == 's';
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t n = strlen(endings[i]);
-        if (end - p >= n && end - p <= 64 + n && memcmp(w->s + end - n, endings[i], n) == 0) {
+        size_t n = endings[i].len;
+        if (end - p >= n && end - p <= 64 + n && w->s[end - n] == (unsigned char)*endings[i].word &&
+            memcmp(w->s + end - n, endings[i].word, n) == 0) {
             return true;
         }
     }
     return false;
 }
 
-static size_t error_name(const subject *w, size_t p) {
-    size_t end = run_all(w, p, WORD);
+static size_t error_name(subject *w, size_t p) {
+    size_t end = word_run(w, p);
     if (ends_as_error(w, p, end)) {
         return end;
     }
@@ -498,7 +516,7 @@ static size_t error_name(const subject *w, size_t p) {
 /* What each class begins with, what must not stand before it, and two sets of kinds of which its
  * matches hold one each. */
 static const struct {
-    size_t (*match)(const subject *w, size_t p);
+    size_t (*match)(subject *w, size_t p);
     const char *first;
     const char *not_after;
     uint32_t needs[2];
@@ -560,42 +578,59 @@ void pith_critical_ascii_init(pith_critical_ascii *ascii) {
         ascii->after[byte] = ~ascii->after[byte];
     }
     for (size_t i = 0; i < sizeof listed_words / sizeof *listed_words; i++) {
-        for (int letter = listed_words[i].word[0] - 'a' + 1; letter <= 26; letter++) {
+        int letter = listed_words[i].word[0] - 'a';
+        ascii->lengths[letter] |= (uint16_t)(1U << listed_words[i].len);
+        for (letter++; letter <= 26; letter++) {
             ascii->listed[letter]++;
         }
     }
 }
 
-bool pith_critical_ascii_find(const pith_critical_ascii *ascii, uint32_t classes, uint32_t kinds,
-                              const char *text, size_t start, size_t end, pith_span_list *spans,
-                              pith_arena *arena) {
+/* The first of the classes `can` that matches at p: where the match ends, and its class; 0: none.
+ */
+static size_t match_at(subject *w, size_t p, uint32_t can, unsigned *c) {
+    for (; can != 0; can &= can - 1) {
+        *c = (unsigned)__builtin_ctz(can);
+        size_t end = starts[*c].match(w, p);
+        if (end != 0) {
+            return end;
+        }
+    }
+    return 0;
+}
+
+bool pith_critical_ascii_find(const pith_critical_ascii *ascii, const uint32_t classes[2],
+                              uint32_t kinds, const char *text, size_t start, size_t end,
+                              pith_span_list spans[2], pith_arena *arena) {
     subject w = {.s = (const unsigned char *)text + start,
                  .len = end - start,
-                 .sets = ascii->sets,
-                 .listed = ascii->listed};
-    classes &= ascii->possible[kinds % PITH_BYTE_KINDS];
-    uint32_t after = classes; /* nothing stands before the word */
-    size_t p = 0;
-    while (classes != 0 && p < w.len) {
-        uint32_t can = ascii->first[w.s[p]] & after;
-        after = ascii->after[w.s[p]] & classes;
-        size_t next = p + 1;
-        for (; can != 0; can &= can - 1) {
-            unsigned c = (unsigned)__builtin_ctz(can);
-            size_t to = starts[c].match(&w, p);
+                 .ascii = ascii,
+                 .run_at = SIZE_MAX};
+    uint32_t possible = ascii->possible[kinds % PITH_BYTE_KINDS];
+    const uint32_t of[2] = {classes[0] & possible, classes[1] & possible};
+    const uint32_t either = of[0] | of[1];
+    size_t resume[2] = {0, 0}; /* where each scan goes on: behind its last match */
+    uint32_t before = UINT32_MAX;
+    for (size_t p = 0; either != 0 && p < w.len; p++) {
+        uint32_t can = ascii->first[w.s[p]] & before & either;
+        before = ascii->after[w.s[p]];
+        if (can == 0 && p != resume[0] && p != resume[1]) {
+            continue;
+        }
+        for (size_t k = 0; k < 2; k++) {
+            /* Where a match ended a dotted name can begin (\G), whatever stands before it. */
+            uint32_t again = p == resume[k] ? ascii->first[w.s[p]] & BIT(DOTTED) : 0;
+            unsigned c;
+            size_t to = p < resume[k] ? 0 : match_at(&w, p, (can | again) & of[k], &c);
             if (to != 0) {
                 size_t from = c == DOTTED ? run_all(&w, p, DIGIT) : p;
-                if (!pith_span_push(spans, arena, (uint32_t)(start + from),
+                if (!pith_span_push(&spans[k], arena, (uint32_t)(start + from),
                                     (uint32_t)(start + to))) {
                     return false;
                 }
-                /* Where a match ended a dotted name can begin (\\G), whatever it ended with. */
-                after = (ascii->after[w.s[to - 1]] | BIT(DOTTED)) & classes;
-                next = to;
-                break;
+                resume[k] = to;
             }
         }
-        p = next;
     }
     return true;
 }

@@ -21,6 +21,7 @@ typedef struct pith_critical_ascii {
     uint32_t first[256];                /* classes of which a match can begin with the byte */
     uint32_t after[256];                /* classes of which a match can begin behind the byte */
     uint32_t possible[PITH_BYTE_KINDS]; /* classes that a word of such kinds of bytes can hold */
+    uint16_t lengths[26];               /* bit n: a listed word of the letter has n bytes */
     uint8_t listed[27];                 /* where the listed words of each letter begin; their end */
 } pith_critical_ascii;
 
@@ -43,11 +44,12 @@ static inline size_t pith_ascii_word(const pith_critical_ascii *ascii, const cha
     return pos;
 }
 
-/* Appends what a scan with the alternation of `classes`, in their order, finds in the word
- * text[start, end), ASCII without white space. kinds: of its bytes. False when the arena is over
- * its bound. Linear in the word. */
-PITH_MUST_USE bool pith_critical_ascii_find(const pith_critical_ascii *ascii, uint32_t classes,
-                                            uint32_t kinds, const char *text, size_t start,
-                                            size_t end, pith_span_list *spans, pith_arena *arena);
+/* Appends what scans with two alternations find in the word text[start, end), ASCII without white
+ * space: what that of classes[k] finds, in the order of the classes, goes to spans[k]. kinds: of
+ * the word's bytes. False when the arena is over its bound. Linear in the word. */
+PITH_MUST_USE bool pith_critical_ascii_find(const pith_critical_ascii *ascii,
+                                            const uint32_t classes[2], uint32_t kinds,
+                                            const char *text, size_t start, size_t end,
+                                            pith_span_list spans[2], pith_arena *arena);
 
 #endif

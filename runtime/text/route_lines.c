@@ -39,14 +39,17 @@ static bool starts(const char *s, size_t len, const char *prefix) {
     return len >= n && memcmp(s, prefix, n) == 0;
 }
 
-static bool starts_any(const char *s, size_t len, const char *const *prefixes, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        if (starts(s, len, prefixes[i])) {
+/* `prefixes` ends with NULL. */
+static bool starts_any(const char *s, size_t len, const char *const *prefixes) {
+    for (; *prefixes != NULL; prefixes++) {
+        if (starts(s, len, *prefixes)) {
             return true;
         }
     }
     return false;
 }
+
+#define STARTS(s, len, ...) starts_any((s), (len), (const char *const[]){__VA_ARGS__, NULL})
 
 /* Needles are short, lines too, and most have not even the first character: memmem would prepare a
  * search first. At a needle's space its second character is looked for. */
@@ -139,24 +142,44 @@ static bool is_frame(const char *s, size_t len, size_t indent) {
            (indent > 0 || FIND(s, len, " +0x") != NULL);
 }
 
+static bool starts_trace(const char *s, size_t len) {
+    switch (s[0]) {
+    case '#':
+        return STARTS(s, len, "#0 ");
+    case '.':
+        return STARTS(s, len, "... ");
+    case '=':
+        return STARTS(s, len, "==ERROR");
+    case 'A':
+        return STARTS(s, len, "AddressSanitizer");
+    case 'C':
+        return STARTS(s, len, "Caused by: ");
+    case 'D':
+        return STARTS(s, len, "During handling of the above exception");
+    case 'E':
+        return STARTS(s, len, "Exception in thread ");
+    case 'S':
+        return STARTS(s, len, "Segmentation fault");
+    case 'T':
+        return STARTS(s, len, "Traceback (most recent call last)",
+                      "The above exception was the direct cause");
+    case 'g':
+        return STARTS(s, len, "goroutine ");
+    case 'p':
+        return STARTS(s, len, "panic: ");
+    case 's':
+        return STARTS(s, len, "stack backtrace:");
+    case 't':
+        return STARTS(s, len, "thread '");
+    default:
+        return false;
+    }
+}
+
 bool pith_line_is_trace(const pith_line *line) {
-    static const char *const heads[] = {"Traceback (most recent call last)",
-                                        "goroutine ",
-                                        "panic: ",
-                                        "Caused by: ",
-                                        "Exception in thread ",
-                                        "thread '",
-                                        "During handling of the above exception",
-                                        "The above exception was the direct cause",
-                                        "stack backtrace:",
-                                        "Segmentation fault",
-                                        "AddressSanitizer",
-                                        "==ERROR",
-                                        "#0 ",
-                                        "... "};
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
-    if (starts_any(s, len, heads, COUNT(heads)) || is_frame(s, len, line->indent)) {
+    if (starts_trace(s, len) || is_frame(s, len, line->indent)) {
         return true;
     }
     return is_exception(s, len) || is_diagnostic(s, len) || is_quoted_source(line->s, line->len);
@@ -176,10 +199,34 @@ static bool is_time(const char *s, size_t len) {
 }
 
 static bool is_level(const char *s, size_t len) {
-    static const char *const levels[] = {"INFO",  "DEBUG",     "WARN",     "ERROR",   "TRACE",
-                                         "FATAL", "NOTICE",    "CRITICAL", "info ",   "debug ",
-                                         "warn ", "npm silly", "npm verb", "npm http"};
-    return starts_any(s, len, levels, COUNT(levels));
+    switch (len == 0 ? '\0' : s[0]) {
+    case 'C':
+        return STARTS(s, len, "CRITICAL");
+    case 'D':
+        return STARTS(s, len, "DEBUG");
+    case 'E':
+        return STARTS(s, len, "ERROR");
+    case 'F':
+        return STARTS(s, len, "FATAL");
+    case 'I':
+        return STARTS(s, len, "INFO");
+    case 'N':
+        return STARTS(s, len, "NOTICE");
+    case 'T':
+        return STARTS(s, len, "TRACE");
+    case 'W':
+        return STARTS(s, len, "WARN");
+    case 'd':
+        return STARTS(s, len, "debug ");
+    case 'i':
+        return STARTS(s, len, "info ");
+    case 'n':
+        return STARTS(s, len, "npm silly", "npm verb", "npm http");
+    case 'w':
+        return STARTS(s, len, "warn ");
+    default:
+        return false;
+    }
 }
 
 bool pith_line_is_log(const pith_line *line) {
@@ -283,60 +330,71 @@ bool pith_line_is_prompt(const pith_line *line) {
     return space == NULL && end != NULL && memchr(at, ':', (size_t)(end - at)) != NULL;
 }
 
+static bool starts_build(const char *s, size_t len) {
+    switch (s[0]) {
+    case ' ':
+        return STARTS(s, len, " ---> ");
+    case '#':
+        return STARTS(s, len, "#1 ");
+    case '+':
+        return STARTS(s, len, "+ ");
+    case '-':
+        return STARTS(s, len, "-- ", "--- PASS", "--- FAIL");
+    case '=':
+        return STARTS(s, len, "=== RUN");
+    case 'B':
+        return STARTS(s, len, "Building ");
+    case 'C':
+        return STARTS(s, len, "Compiling ", "Collecting ");
+    case 'D':
+        return STARTS(s, len, "Downloading ", "Downloaded ");
+    case 'F':
+        return STARTS(s, len, "Finished ", "FAIL");
+    case 'G':
+        return STARTS(s, len, "Get:");
+    case 'H':
+        return STARTS(s, len, "Hit:");
+    case 'I':
+        return STARTS(s, len, "Installing ");
+    case 'L':
+        return STARTS(s, len, "Linking ");
+    case 'P':
+        return STARTS(s, len, "Preparing to ", "Processing triggers", "PASS");
+    case 'R':
+        return STARTS(s, len, "Running ", "Requirement already satisfied", "Reading ");
+    case 'S':
+        return STARTS(s, len, "Successfully ", "Setting up ", "Selecting ", "Step ", "Scanning ");
+    case 'U':
+        return STARTS(s, len, "Using cached ", "Unpacking ");
+    case '[':
+        return STARTS(s, len, "[100%]", "[1/");
+    case 'a':
+        return STARTS(s, len, "added ");
+    case 'c':
+        return STARTS(s, len, "cc ", "clang ", "cmake ", "collected ");
+    case 'g':
+        return STARTS(s, len, "gcc ", "g++ ", "go: ");
+    case 'm':
+        return STARTS(s, len, "make: ", "make[");
+    case 'n':
+        return STARTS(s, len, "ninja: ", "npm ");
+    case 'o':
+        return STARTS(s, len, "ok  ", "ok \t");
+    case 'r':
+        return STARTS(s, len, "running ");
+    case 't':
+        return STARTS(s, len, "test ");
+    case 'y':
+        return STARTS(s, len, "yarn ");
+    default:
+        return false;
+    }
+}
+
 bool pith_line_is_build(const pith_line *line) {
-    static const char *const heads[] = {"make: ",
-                                        "make[",
-                                        "gcc ",
-                                        "g++ ",
-                                        "cc ",
-                                        "clang ",
-                                        "[100%]",
-                                        "-- ",
-                                        "cmake ",
-                                        "ninja: ",
-                                        "npm ",
-                                        "yarn ",
-                                        "added ",
-                                        "Compiling ",
-                                        "Finished ",
-                                        "Running ",
-                                        "Downloading ",
-                                        "Downloaded ",
-                                        "Collecting ",
-                                        "Using cached ",
-                                        "Installing ",
-                                        "Successfully ",
-                                        "Requirement already satisfied",
-                                        "Get:",
-                                        "Hit:",
-                                        "Reading ",
-                                        "Building ",
-                                        "Unpacking ",
-                                        "Setting up ",
-                                        "Preparing to ",
-                                        "Selecting ",
-                                        "Processing triggers",
-                                        "ok  ",
-                                        "ok \t",
-                                        "--- PASS",
-                                        "--- FAIL",
-                                        "=== RUN",
-                                        "PASS",
-                                        "FAIL",
-                                        "test ",
-                                        "running ",
-                                        "collected ",
-                                        "+ ",
-                                        "go: ",
-                                        "Step ",
-                                        " ---> ",
-                                        "#1 ",
-                                        "Linking ",
-                                        "[1/",
-                                        "Scanning "};
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
-    if (starts_any(s, len, heads, COUNT(heads))) {
+    if (starts_build(s, len)) {
         return true;
     }
     /* "[ 42%] Building", "[3/17] CC x.o", "tests/test_a.py::test_b PASSED" */
@@ -349,19 +407,70 @@ bool pith_line_is_build(const pith_line *line) {
     return tested || (holds(line, PITH_MARK_DOT) && FIND(s, len, " ... ok") != NULL);
 }
 
+static bool starts_code(const char *s, size_t len) {
+    switch (s[0]) {
+    case '#':
+        return STARTS(s, len, "#include", "#define", "#if", "#endif", "#!");
+    case '*':
+        return STARTS(s, len, "*/", "* ");
+    case '/':
+        return STARTS(s, len, "//", "/*");
+    case '@':
+        return STARTS(s, len, "@");
+    case 'C':
+        return STARTS(s, len, "CREATE ");
+    case 'I':
+        return STARTS(s, len, "INSERT ");
+    case 'S':
+        return STARTS(s, len, "SELECT ");
+    case 'U':
+        return STARTS(s, len, "UPDATE ");
+    case '"':
+        return STARTS(s, len, "\"\"\"");
+    case 'a':
+        return STARTS(s, len, "async ", "await ");
+    case 'b':
+        return STARTS(s, len, "bool ");
+    case 'c':
+        return STARTS(s, len, "class ", "const ", "case ", "char ");
+    case 'd':
+        return STARTS(s, len, "def ");
+    case 'e':
+        return STARTS(s, len, "else", "enum ", "export ", "elif ", "except ", "end");
+    case 'f':
+        return STARTS(s, len, "from ", "func ", "fn ", "for (", "function ");
+    case 'i':
+        return STARTS(s, len, "import ", "if (", "impl ", "int ", "interface ");
+    case 'l':
+        return STARTS(s, len, "let ", "local ");
+    case 'm':
+        return STARTS(s, len, "mod ", "match ", "my ", "module ");
+    case 'n':
+        return STARTS(s, len, "namespace ");
+    case 'p':
+        return STARTS(s, len, "public ", "private ", "protected ", "package ", "pub ");
+    case 'r':
+        return STARTS(s, len, "return ", "return;", "raise ", "require");
+    case 's':
+        return STARTS(s, len, "static ", "struct ", "self.", "switch (", "sub ");
+    case 't':
+        return STARTS(s, len, "type ", "typedef ", "try:", "template");
+    case 'u':
+        return STARTS(s, len, "use ", "use strict");
+    case 'v':
+        return STARTS(s, len, "var ", "void ");
+    case 'w':
+        return STARTS(s, len, "while (", "with ");
+    case 'y':
+        return STARTS(s, len, "yield ");
+    case '}':
+        return STARTS(s, len, "} else");
+    default:
+        return false;
+    }
+}
+
 bool pith_line_is_code(const pith_line *line) {
-    static const char *const heads[] = {
-        "def ",       "class ",     "import ",  "from ",      "#include", "#define",   "#if",
-        "#endif",     "func ",      "fn ",      "return ",    "return;",  "if (",      "for (",
-        "while (",    "else",       "} else",   "var ",       "let ",     "const ",    "public ",
-        "private ",   "protected ", "static ",  "package ",   "use ",     "impl ",     "struct ",
-        "enum ",      "type ",      "typedef ", "//",         "/*",       "*/",        "* ",
-        "#!",         "@",          "async ",   "await ",     "export ",  "function ", "elif ",
-        "try:",       "except ",    "with ",    "yield ",     "raise ",   "self.",     "switch (",
-        "case ",      "namespace ", "template", "void ",      "int ",     "char ",     "bool ",
-        "interface ", "SELECT ",    "CREATE ",  "INSERT ",    "UPDATE ",  "pub ",      "mod ",
-        "match ",     "my ",        "sub ",     "use strict", "end",      "local ",    "module ",
-        "require",    "\"\"\""};
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
     while (len > 0 && (s[len - 1] == '\r' || s[len - 1] == ' ' || s[len - 1] == '\t')) {
@@ -379,7 +488,7 @@ bool pith_line_is_code(const pith_line *line) {
         return true;
     }
     /* A keyword alone is also how a sentence begins: prose ends in a full stop. */
-    return last != '.' && starts_any(s, len, heads, COUNT(heads)) && (line->indent > 0 || len < 80);
+    return last != '.' && starts_code(s, len) && (line->indent > 0 || len < 80);
 }
 
 bool pith_line_is_json_string(const pith_line *line) {
