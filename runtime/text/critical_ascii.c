@@ -271,14 +271,21 @@ static bool same_letters(const unsigned char *s, const char *word, size_t len) {
     return true;
 }
 
+/* A listed word begins as the run of WORD from p on and has as many bytes. */
+static bool may_be_listed(subject *w, size_t p) {
+    size_t len = word_run(w, p) - p;
+    unsigned letter = (w->s[p] | 0x20U) - 'a';
+    return letter < 26 && len <= LISTED_BYTES_MAX && (w->ascii->lengths[letter] >> len & 1) != 0;
+}
+
 /* A listed word of a class that ends where the run of WORD from p on ends. */
 static size_t listed(subject *w, size_t p, unsigned c) {
+    if (!may_be_listed(w, p)) {
+        return 0;
+    }
     size_t end = word_run(w, p);
     size_t len = end - p;
     unsigned letter = (w->s[p] | 0x20U) - 'a';
-    if (letter >= 26 || len > LISTED_BYTES_MAX || (w->ascii->lengths[letter] >> len & 1) == 0) {
-        return 0;
-    }
     for (size_t i = w->ascii->listed[letter]; i < w->ascii->listed[letter + 1]; i++) {
         const listed_word *known = &listed_words[i];
         if (known->len == len && ((known->classes | known->stem_of) & BIT(c)) != 0 &&
@@ -609,6 +616,10 @@ bool pith_critical_ascii_find(const pith_critical_ascii *ascii, const uint32_t c
     uint32_t possible = ascii->possible[kinds % PITH_BYTE_KINDS];
     const uint32_t of[2] = {classes[0] & possible, classes[1] & possible};
     const uint32_t either = of[0] | of[1];
+    /* What can only be a listed word: "n't" has a mark, and other names of errors large letters. */
+    const uint32_t from_lists = BIT(DIRECTIVE) | BIT(CONNECTIVE) |
+                                ((kinds & MARK) == 0 ? BIT(NEGATION) : 0) |
+                                ((kinds & UPPER) == 0 ? BIT(ERROR_NAME) : 0);
     size_t resume[2] = {0, 0}; /* where each scan goes on: behind its last match */
     uint32_t before = UINT32_MAX;
     for (size_t p = 0; either != 0 && p < w.len; p++) {
@@ -616,6 +627,9 @@ bool pith_critical_ascii_find(const pith_critical_ascii *ascii, const uint32_t c
         before = ascii->after[w.s[p]];
         if (can == 0 && p != resume[0] && p != resume[1]) {
             continue;
+        }
+        if ((can & from_lists) != 0 && !may_be_listed(&w, p)) {
+            can &= ~from_lists;
         }
         for (size_t k = 0; k < 2; k++) {
             /* Where a match ended a dotted name can begin (\G), whatever stands before it. */

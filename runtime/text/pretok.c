@@ -1,5 +1,6 @@
 #include "runtime/text/pretok.h"
 
+#include "runtime/text/eight.h"
 #include "runtime/text/unicode.h"
 
 #include <stdbool.h>
@@ -26,6 +27,13 @@ static inline unsigned class_or_end(const char *text, size_t len, size_t pos, si
 
 /* End of the run of characters of class `class` that starts at `pos`. */
 static inline size_t run_end(const char *text, size_t len, size_t pos, unsigned class) {
+    while (class == PITH_CHAR_LETTER && len - pos >= 8) { /* of ASCII */
+        size_t n = pith_eight_first(pith_eight_no_letter(pith_eight_at(text + pos)));
+        pos += n;
+        if (n < 8) {
+            break;
+        }
+    }
     while (pos < len) {
         size_t n;
         if (class_at(text, len, pos, &n) != class) {

@@ -35,6 +35,21 @@ static uint32_t cells_by_bar(const char *text, size_t start, size_t end) {
     return bars - 1;
 }
 
+/* No run of white space that parts cells stands within the stripped line, nor anything that may be
+ * white space beyond ASCII: it is one cell. */
+static bool is_one_cell(const char *text, size_t start, size_t end, bool tab_parts) {
+    bool space = false;
+    for (size_t pos = start; pos < end; pos++) {
+        unsigned char c = (unsigned char)text[pos];
+        bool blank = c <= 0x20;
+        if (c >= 0x80 || (blank && (space || (tab_parts && c == '\t')))) {
+            return false;
+        }
+        space = blank;
+    }
+    return true;
+}
+
 /* Kind of row: lines of one run agree in it. 0 for what is no row. */
 static uint64_t row_kind(const char *text, size_t start, size_t end, pith_profile profile) {
     pith_space_strip(text, &start, &end);
@@ -45,6 +60,9 @@ static uint64_t row_kind(const char *text, size_t start, size_t end, pith_profil
     if (faithful && end - start >= 2 && text[start] == '|' && text[end - 1] == '|') {
         uint32_t cells = cells_by_bar(text, start, end);
         return cells >= PITH_TABLE_CELLS_MIN ? UINT64_C(1) << 32 | cells : 0;
+    }
+    if (is_one_cell(text, start, end, faithful)) {
+        return 0;
     }
     uint32_t cells = cells_by_space(text, start, end, faithful);
     return cells >= PITH_TABLE_CELLS_MIN ? cells : 0;
