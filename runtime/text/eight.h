@@ -24,6 +24,17 @@ static inline size_t pith_eight_first(uint64_t set) {
     return set == 0 ? 8 : (size_t)__builtin_ctzll(set) / 8;
 }
 
+/* Bytes in a set. */
+static inline size_t pith_eight_count(uint64_t set) {
+    return (size_t)((set >> 7) * PITH_EIGHT(1) >> 56);
+}
+
+/* Bytes that are `byte`. */
+static inline uint64_t pith_eight_equal(uint64_t bytes, unsigned char byte) {
+    uint64_t other = bytes ^ PITH_EIGHT(byte); /* 0 where it is */
+    return ~(((other & PITH_EIGHT(0x7F)) + PITH_EIGHT(0x7F)) | other) & PITH_EIGHT(0x80);
+}
+
 /* Bytes that are not ASCII letters. No sum below carries into the next byte. */
 static inline uint64_t pith_eight_no_letter(uint64_t bytes) {
     uint64_t small = (bytes & PITH_EIGHT(0x7F)) | PITH_EIGHT(0x20);

@@ -1,5 +1,6 @@
 #include "runtime/text/tabular.h"
 
+#include "runtime/text/eight.h"
 #include "runtime/text/words.h"
 
 #include <string.h>
@@ -38,14 +39,20 @@ static uint32_t cells_by_bar(const char *text, size_t start, size_t end) {
 /* No run of white space that parts cells stands within the stripped line, nor anything that may be
  * white space beyond ASCII: it is one cell. */
 static bool is_one_cell(const char *text, size_t start, size_t end, bool tab_parts) {
-    bool space = false;
-    for (size_t pos = start; pos < end; pos++) {
-        unsigned char c = (unsigned char)text[pos];
-        bool blank = c <= 0x20;
-        if (c >= 0x80 || (blank && (space || (tab_parts && c == '\t')))) {
+    const uint64_t top = PITH_EIGHT(0x80);
+    uint64_t before = 0; /* the last byte of the eight before, as the first of a set */
+    for (size_t pos = start; pos < end; pos += 8) {
+        char rest[8] = "xxxxxxx";
+        if (end - pos < 8) {
+            memcpy(rest, text + pos, end - pos);
+        }
+        uint64_t eight = pith_eight_at(end - pos < 8 ? rest : text + pos);
+        uint64_t blank = pith_eight_no_mark(eight);
+        bool parts = (blank & (blank << 8 | before)) != 0;
+        if ((eight & top) != 0 || parts || (tab_parts && pith_eight_equal(eight, '\t') != 0)) {
             return false;
         }
-        space = blank;
+        before = blank >> 56;
     }
     return true;
 }

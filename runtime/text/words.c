@@ -84,11 +84,21 @@ size_t pith_word_end(const char *text, size_t len, size_t pos) {
 
 size_t pith_words_max(const char *text, size_t len) {
     size_t n = 0;
-    bool open = false;
-    for (size_t i = 0; i < len; i++) {
-        bool inside = start_class[(unsigned char)text[i]] == 0;
-        n += inside && !open;
-        open = inside;
+    bool open = false; /* the byte before is in a word */
+    for (size_t i = 0; i < len;) {
+        uint64_t eight = len - i >= 8 ? pith_eight_at(text + i) : UINT64_MAX;
+        if ((eight & PITH_EIGHT(0x80)) == 0) {
+            uint64_t inside = ~pith_eight_no_mark(eight) & PITH_EIGHT(0x80);
+            n += pith_eight_count(inside & ~(inside << 8 | (open ? 0x80 : 0)));
+            open = inside >> 63 != 0;
+            i += 8;
+            continue;
+        }
+        for (size_t end = len - i >= 8 ? i + 8 : len; i < end; i++) {
+            bool inside = start_class[(unsigned char)text[i]] == 0;
+            n += inside && !open;
+            open = inside;
+        }
     }
     return n;
 }

@@ -45,6 +45,28 @@ static void marks_are_what_is_printed_in_ascii(void **state) {
     check(pith_eight_no_mark, no_mark);
 }
 
+static uint64_t tabs(uint64_t bytes) {
+    return pith_eight_equal(bytes, '\t');
+}
+
+static bool is_tab(unsigned c) {
+    return c == '\t';
+}
+
+static void a_byte_is_found_where_it_stands(void **state) {
+    check(tabs, is_tab);
+}
+
+static void a_set_is_counted(void **state) {
+    for (unsigned places = 0; places < 256; places++) {
+        uint64_t set = 0;
+        for (unsigned i = 0; i < 8; i++) {
+            set |= (uint64_t)(places >> i & 1) << (8 * i + 7);
+        }
+        assert_int_equal(pith_eight_count(set), __builtin_popcount(places));
+    }
+}
+
 static void the_first_of_a_set_comes_first_in_the_text(void **state) {
     assert_int_equal(pith_eight_first(0), 8);
     for (size_t i = 0; i < 8; i++) {
@@ -58,6 +80,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(letters_are_the_ascii_letters),
         cmocka_unit_test(marks_are_what_is_printed_in_ascii),
+        cmocka_unit_test(a_byte_is_found_where_it_stands),
+        cmocka_unit_test(a_set_is_counted),
         cmocka_unit_test(the_first_of_a_set_comes_first_in_the_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
