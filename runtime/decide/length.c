@@ -2,12 +2,8 @@
 #include "runtime/decide/decision.h"
 
 #include <math.h>
-#include <string.h>
 
-enum { KNOWN_TOKENS = 64 }; /* a unit has no more: longer words are cut */
-
-pith_status pith_length_apply(pith_decision *d, const float *scores, pith_err *err) {
-    d->scores = scores;
+pith_status pith_length_apply(pith_decision *d, pith_err *err) {
     double exponent = d->config == NULL ? 0.0 : d->config->length_exponent;
     if (!(exponent > 0.0)) {
         return PITH_OK;
@@ -17,18 +13,18 @@ pith_status pith_length_apply(pith_decision *d, const float *scores, pith_err *e
     if (scaled == NULL) {
         return pith_fail(err, PITH_EXHAUSTED, "no memory for %u scores", n);
     }
-    double divisors[KNOWN_TOKENS + 1] = {0};
+    double divisors[PITH_UNIT_TOKENS_MAX + 1] = {0};
     for (uint32_t u = 0; u < n; u++) {
         uint32_t tokens = d->doc->units[u].n_tok;
         if (tokens < 2) {
-            scaled[u] = scores[u];
+            scaled[u] = d->scores[u];
             continue;
         }
-        tokens = tokens < KNOWN_TOKENS ? tokens : KNOWN_TOKENS;
+        tokens = tokens < PITH_UNIT_TOKENS_MAX ? tokens : PITH_UNIT_TOKENS_MAX;
         if (!(divisors[tokens] > 0.0)) {
             divisors[tokens] = pow(tokens, exponent);
         }
-        double keep = (double)scores[u];
+        double keep = (double)d->scores[u];
         scaled[u] = (float)(keep / (keep + (1.0 - keep) * divisors[tokens]));
     }
     d->scores = scaled;
