@@ -142,6 +142,11 @@ class Server:
             return any("libasan" in line or "libtsan" in line for line in maps)
 
 
+def under_tsan(server):
+    with open(f"/proc/{server.process.pid}/maps") as maps:
+        return "libtsan" in maps.read()
+
+
 class Script:
     """Named checks; the exit code says whether all held."""
 
@@ -157,6 +162,10 @@ class Script:
 
     def start(self, *args, **kwargs):
         return Server(self.args.pithd, [*self.args.pithd_args.split(), *args], **kwargs)
+
+    def patience(self, seconds):
+        """How long a client waits for its turn: longer beside a server that ThreadSanitizer slows down."""
+        return seconds * (5 if self.server and under_tsan(self.server) else 1)
 
     def channel(self, own=False, options=(), addr=None):
         return grpc.insecure_channel(addr or self.addr, [*UNLIMITED, *options,
