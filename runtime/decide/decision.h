@@ -87,8 +87,10 @@ void pith_fold_force(pith_decision *d);
 /* Groups units that are not folded into items; a row with one forced unit is forced. */
 PITH_MUST_USE pith_status pith_items_make(pith_decision *d, pith_err *err);
 
-/* Sets d->scores to scores [n_units] with the odds of long units divided (see compress.h). */
-PITH_MUST_USE pith_status pith_length_apply(pith_decision *d, const float *scores, pith_err *err);
+/* odds.c */
+
+/* Divides the odds of long and of repeated units in d->scores (see compress.h). */
+PITH_MUST_USE pith_status pith_odds_apply(pith_decision *d, pith_err *err);
 
 /* Items that are not forced, best score first, ties to the earlier. keys: [2 * n_items], scratch;
  * order: [n_items]; returns how many. */

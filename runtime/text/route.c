@@ -92,8 +92,8 @@ typedef struct tally {
     uint32_t diff_mark;
     uint32_t diff_body;
     uint32_t diff_added;
-    uint32_t json;
     uint32_t json_string;
+    uint32_t json_rest;
 } tally;
 
 static void count_line(tally *t, const char *s, size_t len) {
@@ -120,8 +120,8 @@ static void count_line(tally *t, const char *s, size_t len) {
     t->diff_mark += pith_line_is_diff_mark(&line);
     t->diff_body += pith_line_is_diff_body(&line);
     t->diff_added += line.s[0] == '+';
-    t->json += json_string || pith_line_is_json(&line);
     t->json_string += json_string;
+    t->json_rest += !json_string && pith_line_is_json_rest(&line);
 }
 
 static tally count_lines(const char *text, size_t len) {
@@ -143,7 +143,7 @@ static bool share(uint32_t part, uint32_t whole, uint32_t percent) {
 /* The shares were set on the hand-written examples of the test; those of pieces that begin within a
  * file also on the text that pith-mini is trained with. */
 static pith_domain decide(const tally *t) {
-    if (t->json_string >= 2 && share(t->json, t->lines, 90)) {
+    if (t->json_string >= 2 && share(t->json_string + t->json_rest, t->lines, 90)) {
         return PITH_DOMAIN_JSON; /* lines from within a document */
     }
     if (t->diff_mark >= 2 && share(t->diff_mark + t->diff_body, t->lines, 50)) {

@@ -509,7 +509,7 @@ bool pith_line_is_json_string(const pith_line *line) {
     return i >= len || s[i] == ':' || s[i] == ','; /* a long line may be cut within its string */
 }
 
-bool pith_line_is_json(const pith_line *line) {
+bool pith_line_is_json_rest(const pith_line *line) {
     static const char *const words[] = {"true", "false", "null"};
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
@@ -525,7 +525,7 @@ bool pith_line_is_json(const pith_line *line) {
         brackets = brackets && s[i] != '\0' && strchr("{}[], ", s[i]) != NULL;
         number = number && s[i] != '\0' && strchr("0123456789+-.eE", s[i]) != NULL;
     }
-    return brackets || number || pith_line_is_json_string(line);
+    return brackets || number;
 }
 
 bool pith_line_is_diff_mark(const pith_line *line) {

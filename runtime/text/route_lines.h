@@ -37,10 +37,11 @@ bool pith_line_is_build(const pith_line *line);
 bool pith_line_is_code(const pith_line *line);
 /* "diff --git", a hunk header, or a pair's "+++ b/file". */
 bool pith_line_is_diff_mark(const pith_line *line);
-/* A line of JSON: an object, a member, a string of an array, brackets alone. */
-bool pith_line_is_json(const pith_line *line);
-/* Such a line that begins with a string, brackets before it or not. */
+/* A line of JSON that begins with a string, brackets before it or not: an object, a member, a
+ * string of an array. */
 bool pith_line_is_json_string(const pith_line *line);
+/* Any other: brackets alone, a number or a word of an array. */
+bool pith_line_is_json_rest(const pith_line *line);
 /* A body line of a diff: begins with "+", "-" or is context. */
 bool pith_line_is_diff_body(const pith_line *line);
 
