@@ -173,12 +173,13 @@ static int run_round(bench *b) {
 }
 
 static pith_status open_bench(bench *b, char **argv, pith_err *err) {
-    *b = (bench){
-        .decide = {.length_exponent = 0.5, .critical_window = 1}, /* as pith-mini's config */
-        .opts = {.profile = strcmp(argv[2], "kompress") == 0 ? PITH_PROFILE_KOMPRESS
-                                                             : PITH_PROFILE_FAITHFUL,
-                 .window_tokens = 768,
-                 .halo_tokens = 64}};
+    *b = (bench){.decide = {.length_exponent = 0.5,
+                            .repeat_exponent = 0.5,
+                            .critical_window = 1}, /* pith-mini's */
+                 .opts = {.profile = strcmp(argv[2], "kompress") == 0 ? PITH_PROFILE_KOMPRESS
+                                                                      : PITH_PROFILE_FAITHFUL,
+                          .window_tokens = 768,
+                          .halo_tokens = 64}};
     pith_status status = pith_tokenizer_open(&b->tokenizer, argv[1], err);
     if (status == PITH_OK) {
         status = pith_critical_open(&b->critical, NULL, err);

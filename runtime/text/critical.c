@@ -3,6 +3,7 @@
 #include "runtime/base/slice.h"
 #include "runtime/text/critical_ascii.h"
 #include "runtime/text/critical_config.h"
+#include "runtime/text/unicode.h"
 #include "runtime/text/words.h"
 
 #include <assert.h>
@@ -366,6 +367,25 @@ static void scan_alike(scanner *s, const program *const *programs, pith_span_lis
     }
 }
 
+/* A word that is not ASCII and can hold nothing: no class by its ASCII bytes, and no digit beside
+ * those. Its other characters alone make no match. */
+static bool is_barren(const scanner *s, const program *const *programs, size_t pos, size_t end,
+                      uint32_t kinds) {
+    uint32_t classes =
+        ascii_classes(programs[KIND_PUBLISHED]) | ascii_classes(programs[KIND_EXTRA]);
+    if ((s->critical->ascii.possible[kinds % PITH_BYTE_KINDS] & classes) != 0) {
+        return false;
+    }
+    while (pos < end) {
+        size_t n;
+        if ((pith_unicode_at(s->text + pos, end - pos, &n) & PITH_CHAR_CLASS) == PITH_CHAR_NUMBER) {
+            return false;
+        }
+        pos += n;
+    }
+    return true;
+}
+
 /* Whole words, text[pos, end). Those that are not ASCII go to PCRE2 with their like behind them. */
 static void scan_built_in(scanner *s, const program *const *programs, pith_span_list *found,
                           size_t pos, size_t end) {
@@ -374,14 +394,17 @@ static void scan_built_in(scanner *s, const program *const *programs, pith_span_
     while (pos < end && going(s)) {
         uint32_t kinds;
         size_t stop = pith_ascii_word(ascii, s->text, pos, end, &kinds);
-        if ((kinds & PITH_BYTE_FOREIGN) != 0) {
-            foreign = foreign < pos ? foreign : pos;
-        } else if (stop > pos) {
+        bool ascii_word = (kinds & PITH_BYTE_FOREIGN) == 0;
+        if (stop > pos && (ascii_word || is_barren(s, programs, pos, stop, kinds))) {
             if (foreign < pos) {
                 scan_alike(s, programs, found, foreign, pos, PITH_BYTE_FOREIGN);
                 foreign = end;
             }
-            scan_alike(s, programs, found, pos, stop, kinds);
+            if (ascii_word) {
+                scan_alike(s, programs, found, pos, stop, kinds);
+            }
+        } else if (stop > pos) {
+            foreign = foreign < pos ? foreign : pos;
         }
         pos = stop + 1; /* behind the white space */
     }

@@ -521,7 +521,7 @@ static size_t error_name(subject *w, size_t p) {
 }
 
 /* What each class begins with, what must not stand before it, and two sets of kinds of which its
- * matches hold one each. */
+ * matches hold one each: in words that are not ASCII too, but for numbers of other digits. */
 static const struct {
     size_t (*match)(subject *w, size_t p);
     const char *first;
@@ -541,7 +541,7 @@ static const struct {
     [UUID] = {uuid, "0-9A-Fa-f", "0-9A-Za-z", {DASH, ALNUM}},
     [HASH] = {hash, "0-9A-Fa-fsm", "A-Za-z0-9_", {DIGIT, DIGIT}},
     [VERSION] = {version, "vV0-9", "A-Za-z0-9_.", {DIGIT, DOT | LETTER}},
-    [NUMBER_UNIT] = {number_unit, "0-9", "A-Za-z0-9_.", {DIGIT, LETTER | MARK}},
+    [NUMBER_UNIT] = {number_unit, "0-9", "A-Za-z0-9_.", {DIGIT, DIGIT}},
     [KEY_VALUE] = {key_value, "A-Za-z_", "A-Za-z0-9_.-", {DIGIT, MARK}},
     [WINDOWS_PATH] = {windows_path, "A-Za-z\\", "A-Za-z0-9", {MARK, MARK}},
     [UPPER_FLAG] = {upper_flag, "-", "A-Za-z0-9_-", {DASH, UPPER}},

@@ -1,5 +1,6 @@
 /* The fast scan of ASCII words beside PCRE2 with the classes' own patterns, byte for byte. */
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include "runtime/base/utf8.h"
 #include "runtime/text/critical_ascii.h"
 #include "runtime/text/critical_classes.h"
 
@@ -342,6 +343,103 @@ static void repeats_end_where_the_patterns_end_them(void **state) {
     close_oracle(&sets[1]);
 }
 
+static int compare_spans(const void *a, const void *b) {
+    const pith_span *x = a;
+    const pith_span *y = b;
+    return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* What the two scans of PCRE2 find together, as pith_critical_find gives it. */
+static void find_all_slowly(const oracle sets[2], const char *text, size_t len, spans *out) {
+    static spans found[2];
+    static pith_span both[2 * SPANS_MAX];
+    find_slowly(&sets[0], text, len, &found[0]);
+    find_slowly(&sets[1], text, len, &found[1]);
+    memcpy(both, found[0].items, found[0].n * sizeof *both);
+    memcpy(both + found[0].n, found[1].items, found[1].n * sizeof *both);
+    size_t n = found[0].n + found[1].n;
+    qsort(both, n, sizeof *both, compare_spans);
+    out->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        pith_span *last = out->n > 0 ? &out->items[out->n - 1] : NULL;
+        if (last != NULL && both[i].start < last->end) {
+            last->end = both[i].end > last->end ? both[i].end : last->end;
+        } else {
+            assert_true(out->n < SPANS_MAX);
+            out->items[out->n++] = both[i];
+        }
+    }
+}
+
+static void check_all(const pith_critical *critical, const oracle sets[2], const char *text,
+                      size_t len) {
+    static spans slow;
+    pith_arena arena;
+    pith_critical_scan scan;
+    pith_err err = {0};
+    pith_arena_init(&arena, ARENA_BYTES);
+    find_all_slowly(sets, text, len, &slow);
+    assert_int_equal(pith_critical_find(critical, PITH_CRITICAL_FULL, PITH_DOMAIN_PROSE, 1, text,
+                                        len, &arena, &scan, &err),
+                     PITH_OK);
+    if (scan.spans.len != slow.n ||
+        (slow.n > 0 && memcmp(scan.spans.items, slow.items, slow.n * sizeof *slow.items) != 0)) {
+        fail_msg("not as PCRE2 in [%.*s]", (int)len, text);
+    }
+    pith_arena_reset(&arena);
+}
+
+/* Words of other scripts, white space beyond ASCII, letters that fold to ASCII's, other digits. */
+static void texts_beyond_ascii_have_the_matches_that_pcre2_finds(void **state) {
+    static const char *const foreign[] = {
+        "\u00e9",       "\u00df",       "mu\u017ft",  "\u212a",     "5\u00b5s",  "\u0663\u0664",
+        "\u2019t",      "don\u2019t",   "\u2014",     "\u00a0",     "\u3000",    "\u2028",
+        "\u4e2d\u6587", "d\u0130dn't",  "\u0131sn't", "\u00b0C",    "20\u00b0C", "\u2030",
+        "\U0001d7d9",   "\u041d\u0435", "\u00b2",     "pan\u0131c", "\u00e9.py", "\xC2\x85"};
+    pith_critical *critical;
+    pith_err err;
+    assert_int_equal(pith_critical_open(&critical, NULL, &err), PITH_OK);
+    oracle sets[] = {open_oracle(set_of(true)), open_oracle(set_of(false))};
+    static char text[2 * TEXT_MAX];
+    uint64_t seed = 3;
+    for (int i = 0; i < 30000; i++) {
+        size_t len = 0;
+        for (uint64_t n = 1 + next_random(&seed) % 12; n > 0 && len < TEXT_MAX; n--) {
+            const char *piece =
+                next_random(&seed) % 2 == 0
+                    ? foreign[next_random(&seed) % (sizeof foreign / sizeof *foreign)]
+                    : pieces[next_random(&seed) % (sizeof pieces / sizeof *pieces)];
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", piece,
+                                    next_random(&seed) % 3 == 0 ? " " : "");
+        }
+        check_all(critical, sets, text, len);
+    }
+    close_oracle(&sets[0]);
+    close_oracle(&sets[1]);
+    pith_critical_close(critical);
+}
+
+/* No character makes a match by itself that the fast path would not look for. */
+static void every_character_has_the_matches_that_pcre2_finds(void **state) {
+    pith_critical *critical;
+    pith_err err;
+    assert_int_equal(pith_critical_open(&critical, NULL, &err), PITH_OK);
+    oracle sets[] = {open_oracle(set_of(true)), open_oracle(set_of(false))};
+    for (uint32_t code = 0x80; code < 0x20000; code++) { /* behind: ideographs, tags, private use */
+        if (code >= 0xD800 && code < 0xE000) {
+            continue;
+        }
+        char text[12];
+        size_t len = pith_utf8_encode(code, text);
+        len += pith_utf8_encode(code, text + len);
+        text[len++] = '!';
+        check_all(critical, sets, text, len);
+    }
+    close_oracle(&sets[0]);
+    close_oracle(&sets[1]);
+    pith_critical_close(critical);
+}
+
 /* A table without one bit: each class is missed by the comparison above where it is not looked for.
  */
 static void a_filter_that_lets_a_class_slip_is_noticed(void **state) {
@@ -374,6 +472,8 @@ int main(void) {
         cmocka_unit_test(every_short_text_has_the_matches_that_pcre2_finds),
         cmocka_unit_test(generated_texts_have_the_matches_that_pcre2_finds),
         cmocka_unit_test(repeats_end_where_the_patterns_end_them),
+        cmocka_unit_test(texts_beyond_ascii_have_the_matches_that_pcre2_finds),
+        cmocka_unit_test(every_character_has_the_matches_that_pcre2_finds),
         cmocka_unit_test(a_filter_that_lets_a_class_slip_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
