@@ -151,16 +151,12 @@ __global__ void __launch_bounds__(THREADS)
 
 /* ---- launch ---- */
 
-bool aligned(const void *pointer) {
-    return pointer != nullptr && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 constexpr uint32_t SIZE_MAX_HEADS = 1u << 24; /* of rows and of CTAs: fits an int 14 times */
 
 bool valid(const pk_heads_cuda_task &t) {
     const bool outputs = t.z_tok != nullptr && t.z_span != nullptr && t.score != nullptr;
-    const bool inputs = aligned(t.hidden) && aligned(t.conv) && t.positions != nullptr &&
-                        aligned(t.token_weight) && t.token_bias != nullptr &&
+    const bool inputs = pk::aligned(t.hidden) && pk::aligned(t.conv) && t.positions != nullptr &&
+                        pk::aligned(t.token_weight) && t.token_bias != nullptr &&
                         t.conv0_bias != nullptr && t.conv2_weight != nullptr &&
                         t.conv2_bias != nullptr && t.rows != nullptr;
     return outputs && inputs && t.dim > 0 && t.dim % 4 == 0 && t.dim <= SIZE_MAX_HEADS &&
@@ -205,8 +201,8 @@ int pk_round_cuda(const pk_round_cuda_task *task) {
     if (t.rows_max == 0) {
         return pk::LAUNCH_OK;
     }
-    if (!aligned(t.out) || !aligned(t.x) || t.rows == nullptr || t.dim == 0 || t.dim % 4 != 0 ||
-        t.dim > SIZE_MAX_HEADS || t.rows_max > SIZE_MAX_HEADS || t.ctas == 0 ||
+    if (!pk::aligned(t.out) || !pk::aligned(t.x) || t.rows == nullptr || t.dim == 0 ||
+        t.dim % 4 != 0 || t.dim > SIZE_MAX_HEADS || t.rows_max > SIZE_MAX_HEADS || t.ctas == 0 ||
         t.ctas > SIZE_MAX_HEADS || (t.dtype != PK_F16 && t.dtype != PK_BF16)) {
         return PK_HEADS_CUDA_INVALID;
     }

@@ -157,17 +157,13 @@ __global__ void __launch_bounds__(THREADS, 2) k_linear_mma(const pk::Product p, 
 
 /* ---- launch ---- */
 
-bool aligned(const void *pointer) {
-    return pointer != nullptr && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 bool valid(const pk_linear_cuda_task &task, pk::Form form) {
     const uint32_t size_max = 1u << 24; /* products of two sizes over 16 fit an int */
     const uint32_t multiple = form == pk::FORM_QKV     ? 3 * PK_LINEAR_CUDA_HEAD_DIM
                               : form == pk::FORM_GEGLU ? 64
                                                        : 16;
-    const bool rope = form != pk::FORM_QKV || (aligned(task.rope) && task.positions != nullptr);
-    return rope && aligned(task.out) && aligned(task.act) && aligned(task.weight) &&
+    const bool rope = form != pk::FORM_QKV || (pk::aligned(task.rope) && task.positions != nullptr);
+    return rope && pk::aligned(task.out) && pk::aligned(task.act) && pk::aligned(task.weight) &&
            task.rows != nullptr && task.rows_max <= size_max && task.n > 0 && task.n <= size_max &&
            task.n % multiple == 0 && task.k > 0 && task.k <= size_max &&
            task.k % PK_LINEAR_CUDA_K_STEP == 0 && task.ctas > 0 && task.ctas <= size_max &&

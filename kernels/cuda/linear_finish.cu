@@ -65,18 +65,14 @@ __global__ void __launch_bounds__(THREADS, 2)
 
 /* ---- launch ---- */
 
-bool aligned(const void *pointer) {
-    return pointer != nullptr && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 bool valid(const pk_finish_cuda_task &task) {
     const uint32_t size_max = 1u << 24; /* as of the products */
     const bool qkv = task.form == PK_LINEAR_CUDA_FORM_QKV;
     const uint32_t multiple = qkv                                      ? 3 * STRIP_COLS
                               : task.form == PK_LINEAR_CUDA_FORM_GEGLU ? 64
                                                                        : 16;
-    return aligned(task.out) && aligned(task.sums) && task.rows != nullptr &&
-           (!qkv || (aligned(task.rope) && task.positions != nullptr)) &&
+    return pk::aligned(task.out) && pk::aligned(task.sums) && task.rows != nullptr &&
+           (!qkv || (pk::aligned(task.rope) && task.positions != nullptr)) &&
            task.rows_max <= size_max && task.n > 0 && task.n <= size_max &&
            task.n % multiple == 0 && task.ctas > 0 && task.ctas <= size_max &&
            (task.dtype == PK_F16 || task.dtype == PK_BF16);

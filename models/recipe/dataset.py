@@ -25,6 +25,7 @@ VALIDATION_PERCENT = 5  # of the training sources, for thresholds; never trained
 REPEAT_ORDERS = 3
 # Training text of one domain, at most: prose and code are plentiful, traces and sessions are not.
 DOMAIN_CHARS_MAX = 2_600_000
+GENERATED = "generated"  # kind of the documents of generators.py
 GENERATED_SEED = 42
 # Names of generators.py that differ from the engine's domains.
 DOMAIN_OF_ROW = {
@@ -105,7 +106,7 @@ def generated(share, count):
     return [
         (
             DOMAIN_OF_ROW.get(row["domain"], row["domain"]),
-            {"kind": "generated", "text": row["text"]},
+            {"kind": GENERATED, "text": row["text"]},
         )
         for row in rows
     ]

@@ -112,7 +112,7 @@ class Engine:
     """dtype "f32" gives the figures of a machine without bf16 products; patterns as --patterns."""
 
     def __init__(self, model_dir, dtype="f32", patterns=None, threads=1):
-        self.lib, self.handle = floor.library(), ctypes.c_void_p()
+        self.lib, self.handle = floor.shared_object(), ctypes.c_void_p()
         self.lib.pith_recipe_engine_close.argtypes = [ctypes.c_void_p]
         self.lib.pith_recipe_engine_compress.argtypes = [ctypes.c_void_p] + [ctypes.c_void_p] * 3
         options = _Options(

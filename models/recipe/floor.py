@@ -93,7 +93,7 @@ def check(status, error):
 
 
 @functools.lru_cache(maxsize=None)
-def library():
+def shared_object():
     path = os.environ.get("PITH_RECIPE_LIBRARY", LIBRARY)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: build it with `make model-floor`")
@@ -113,7 +113,7 @@ def library():
 @functools.lru_cache(maxsize=None)
 def _opened():
     """(the library, its compiled patterns, class names by bit); open until the process ends."""
-    lib, handle, error = library(), ctypes.c_void_p(), Error()
+    lib, handle, error = shared_object(), ctypes.c_void_p(), Error()
     check(lib.pith_recipe_floor_open(ctypes.byref(handle), ctypes.byref(error)), error)
     names = []
     while (name := lib.pith_recipe_class_name(len(names))) is not None:

@@ -50,8 +50,6 @@ step corpus.json "$python" corpus.py --out "$folder/corpus.json" --scratch "$fol
     "${prefixes[@]}"
 step dataset.pickle "$python" dataset.py --corpus "$folder/corpus.json" --generated "$generated" \
     --out "$folder/dataset.pickle" --tokenizer "$folder/tokenizer.json"
-step real.pickle "$python" dataset.py --corpus "$folder/corpus.json" \
-    --out "$folder/real.pickle" --tokenizer "$folder/tokenizer.json"
 train seed-0 --dataset "$folder/dataset.pickle" --steps "$steps"
 exported seed-0 dataset.pickle
 step relabelled.pickle "$python" relabel.py --dataset "$folder/dataset.pickle" \
@@ -61,14 +59,15 @@ train self --dataset "$folder/relabelled.pickle" --steps "$self_steps" \
 exported self dataset.pickle --started-from "$folder/seed-0.pt"
 cp "$folder/seed-0/evaluation.json" "$folder/before-self-label.json"
 cp "$folder/self/evaluation.json" "$folder/after-self-label.json"
-for run in "0 0.3 real" "1 0.3 real" "2 0.3 real" "0 1.0 real" "0 3.0 real" "0 0.3 dataset"; do
+for run in "0 0.3" "1 0.3" "2 0.3" "0 1.0" "0 3.0" "0 0.3 with generated rows"; do
     read -r seed weight rows <<<"$run"
-    name=short-$seed-$weight-$rows
-    train "$name" --dataset "$folder/$rows.pickle" --steps "$short_steps" --seed "$seed" \
-        --critical-weight "$weight"
+    name=short-$seed-$weight${rows:+-generated}
+    only=(--no-generated)
+    [ -n "$rows" ] && only=()
+    train "$name" --dataset "$folder/dataset.pickle" --steps "$short_steps" --seed "$seed" \
+        --critical-weight "$weight" "${only[@]}"
     exported "$name" dataset.pickle
-    [ "$rows" = real ] && with="" || with=" with generated rows"
-    cp "$folder/$name/evaluation.json" "$folder/weight-$weight$with, seed $seed.json"
+    cp "$folder/$name/evaluation.json" "$folder/weight-$weight${rows:+ $rows}, seed $seed.json"
 done
 chosen=$("$python" adopt.py --first "$folder/seed-0" --second "$folder/self" --out "$model")
 cp "$chosen.pt.json" "$folder/model.pt.json"

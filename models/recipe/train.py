@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import dataset
 import tokenizer as bpe
 from model import PithMini
 
@@ -223,6 +224,7 @@ def main():
     parser.add_argument("--peak", type=float, default=LEARNING_RATE, help="learning rate")
     parser.add_argument("--start-from", help="checkpoint whose weights a fresh run begins with")
     parser.add_argument("--critical-weight", type=float, default=CRITICAL_WEIGHT)
+    parser.add_argument("--no-generated", action="store_true", help="leave generated rows out")
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
     parser.add_argument("--device", default="cpu")
@@ -231,6 +233,8 @@ def main():
     torch.set_default_device(args.device)
     with open(args.dataset, "rb") as file:
         items = pickle.load(file)["train"]
+    if args.no_generated:
+        items = [item for item in items if item["kind"] != dataset.GENERATED]
     run = Run(args.steps, args.seed, args.critical_weight, args.peak)
     if os.path.exists(args.checkpoint):
         run.resume(args.checkpoint, args.device)

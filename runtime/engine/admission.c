@@ -14,11 +14,10 @@ static pith_seen seen_of(pith_engine *engine) {
     return seen;
 }
 
-static uint64_t tokens_of(pith_engine *engine, size_t text_len) {
-    pith_seen seen = seen_of(engine);
-    return seen.bytes < PITH_SLICE_BYTES
+static uint64_t tokens_of(const pith_seen *seen, size_t text_len) {
+    return seen->bytes < PITH_SLICE_BYTES
                ? (uint64_t)text_len / PITH_BYTES_PER_TOKEN + 1
-               : (uint64_t)((double)text_len * (double)seen.tokens / (double)seen.bytes) + 1;
+               : (uint64_t)((double)text_len * (double)seen->tokens / (double)seen->bytes) + 1;
 }
 
 /* Nanoseconds that `text_len` bytes take at what took `ns` for all that was seen. A text costs
@@ -28,7 +27,8 @@ static int64_t time_of(const pith_seen *seen, size_t text_len, uint64_t ns) {
     return bytes > 0.0 ? (int64_t)((double)text_len * (double)ns / bytes) : 0;
 }
 
-static int64_t wait_of(pith_engine *engine, pith_priority priority, size_t text_len) {
+static int64_t wait_of(const pith_engine *engine, const pith_seen *seen, pith_priority priority,
+                       size_t text_len) {
     uint64_t work[PITH_PRIORITY_COUNT][PITH_PLAN_BUCKETS];
     for (int c = 0; c < PITH_PRIORITY_COUNT; c++) {
         for (int b = 0; b < PITH_PLAN_BUCKETS; b++) {
@@ -37,14 +37,15 @@ static int64_t wait_of(pith_engine *engine, pith_priority priority, size_t text_
         }
     }
     uint32_t budget = (uint32_t)atomic_load(&engine->step_budget);
-    uint32_t bucket = pith_plan_bucket(tokens_of(engine, text_len), budget > 0 ? budget : 1);
-    pith_seen seen = seen_of(engine);
+    uint32_t bucket = pith_plan_bucket(tokens_of(seen, text_len), budget > 0 ? budget : 1);
     return (int64_t)(pith_plan_before(work, priority, bucket) / 1000) +
-           time_of(&seen, text_len, seen.ingest_ns);
+           time_of(seen, text_len, seen->ingest_ns);
 }
 
 int64_t pith_engine_wait(pith_engine *engine, pith_priority priority, size_t text_len) {
-    return (unsigned)priority < PITH_PRIORITY_COUNT ? wait_of(engine, priority, text_len) : 0;
+    pith_seen seen = seen_of(engine);
+    return (unsigned)priority < PITH_PRIORITY_COUNT ? wait_of(engine, &seen, priority, text_len)
+                                                    : 0;
 }
 
 /* When half of what waits will have gone. */
@@ -79,11 +80,12 @@ static pith_refused take_room(pith_engine *engine, size_t text_len, uint64_t tok
 
 pith_refused pith_admission_reserve(pith_engine *engine, pith_priority priority, size_t text_len,
                                     int64_t deadline_ns, pith_refusal *refusal) {
-    pith_refused reason = take_room(engine, text_len, tokens_of(engine, text_len));
+    pith_seen seen = seen_of(engine);
+    pith_refused reason = take_room(engine, text_len, tokens_of(&seen, text_len));
     if (reason == PITH_REFUSED_NOT && deadline_ns == PITH_DEADLINE_NONE) {
         return reason;
     }
-    refusal->wait_ns = wait_of(engine, priority, text_len);
+    refusal->wait_ns = wait_of(engine, &seen, priority, text_len);
     int64_t now = pith_clock_now(&engine->clock);
     if (reason == PITH_REFUSED_NOT &&
         (deadline_ns <= now || deadline_ns - now < refusal->wait_ns)) {
@@ -112,7 +114,8 @@ static void expect(pith_engine *engine, pith_job *job, uint64_t tokens) {
 }
 
 void pith_admission_expect(pith_engine *engine, pith_job *job) {
-    expect(engine, job, tokens_of(engine, job->request.text_len));
+    pith_seen seen = seen_of(engine);
+    expect(engine, job, tokens_of(&seen, job->request.text_len));
 }
 
 void pith_admission_arrived(pith_engine *engine, pith_job *job) {

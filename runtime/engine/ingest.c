@@ -33,6 +33,7 @@ void pith_ingest_job(pith_engine *engine, pith_job *job, pith_token_list *list) 
     pith_status status = pith_engine_check_job(engine, job, job->ingest_begin_ns);
     if (status == PITH_OK) {
         status = prepare(engine, job, list);
+        pith_token_list_trim(list);
     }
     if (status == PITH_CANCELLED || status == PITH_DEADLINE || status == PITH_UNAVAILABLE) {
         pith_job_fail(job, status, NULL);

@@ -70,6 +70,10 @@ typedef struct pith_lane {
     pith_queue *queue;  /* holds jobs_max, and no more jobs than that are accepted: */
     uint32_t n_threads; /* a push by the engine itself never fails */
     pthread_t threads[PITH_LANE_THREADS_MAX];
+    /* One each, open from the start so that memory does not grow with the first burst; the long
+     * texts' threads leave theirs empty. */
+    pith_token_list lists[PITH_LANE_THREADS_MAX];
+    atomic_uint n_running; /* gives each thread its own */
 } pith_lane;
 
 enum { PITH_LANE_INGEST, PITH_LANE_INGEST_LONG, PITH_LANE_FINISH, PITH_LANE_FINISH_LONG };

@@ -40,6 +40,15 @@ static size_t string_end(const char *text, size_t len, size_t pos) {
     return len;
 }
 
+/* What stands outside of JSON's strings. */
+static const bool lexical[256] = {
+    [' '] = true, ['\t'] = true, ['\r'] = true, ['\n'] = true, ['{'] = true, ['}'] = true,
+    ['['] = true, [']'] = true,  [','] = true,  [':'] = true,  ['0'] = true, ['1'] = true,
+    ['2'] = true, ['3'] = true,  ['4'] = true,  ['5'] = true,  ['6'] = true, ['7'] = true,
+    ['8'] = true, ['9'] = true,  ['+'] = true,  ['-'] = true,  ['.'] = true, ['e'] = true,
+    ['E'] = true, ['t'] = true,  ['r'] = true,  ['u'] = true,  ['f'] = true, ['a'] = true,
+    ['l'] = true, ['s'] = true,  ['n'] = true};
+
 /* True when all of the prefix consists of JSON's lexical elements, starting with a bracket and
  * holding a string or an inner bracket or comma. A cut at the prefix's end does not matter. */
 static bool is_json(const char *text, size_t len) {
@@ -59,7 +68,7 @@ static bool is_json(const char *text, size_t len) {
             inside++;
             continue;
         }
-        if (c == '\0' || strchr(" \t\r\n{}[],:0123456789+-.eEtrufalsn", c) == NULL) {
+        if (!lexical[(unsigned char)c]) {
             return false;
         }
         depth += c == '{' || c == '[';
@@ -83,12 +92,12 @@ typedef struct tally {
     uint32_t diff_mark;
     uint32_t diff_body;
     uint32_t diff_added;
-    uint32_t json;
     uint32_t json_string;
+    uint32_t json_rest;
 } tally;
 
 static void count_line(tally *t, const char *s, size_t len) {
-    pith_line line = {s, len < LINE_BYTES ? len : LINE_BYTES, 0};
+    pith_line line = {.s = s, .len = len < LINE_BYTES ? len : LINE_BYTES};
     while (line.len > 0 && strchr(" \t\r", line.s[line.len - 1]) != NULL &&
            line.s[line.len - 1] != '\0') {
         line.len--;
@@ -99,6 +108,8 @@ static void count_line(tally *t, const char *s, size_t len) {
     if (line.indent == line.len) {
         return;
     }
+    line.marks = pith_line_marks(s, line.len);
+    bool json_string = pith_line_is_json_string(&line);
     t->lines++;
     t->trace += pith_line_is_trace(&line);
     t->log += pith_line_is_log(&line);
@@ -109,8 +120,8 @@ static void count_line(tally *t, const char *s, size_t len) {
     t->diff_mark += pith_line_is_diff_mark(&line);
     t->diff_body += pith_line_is_diff_body(&line);
     t->diff_added += line.s[0] == '+';
-    t->json += pith_line_is_json(&line);
-    t->json_string += pith_line_is_json_string(&line);
+    t->json_string += json_string;
+    t->json_rest += !json_string && pith_line_is_json_rest(&line);
 }
 
 static tally count_lines(const char *text, size_t len) {
@@ -132,7 +143,7 @@ static bool share(uint32_t part, uint32_t whole, uint32_t percent) {
 /* The shares were set on the hand-written examples of the test; those of pieces that begin within a
  * file also on the text that pith-mini is trained with. */
 static pith_domain decide(const tally *t) {
-    if (t->json_string >= 2 && share(t->json, t->lines, 90)) {
+    if (t->json_string >= 2 && share(t->json_string + t->json_rest, t->lines, 90)) {
         return PITH_DOMAIN_JSON; /* lines from within a document */
     }
     if (t->diff_mark >= 2 && share(t->diff_mark + t->diff_body, t->lines, 50)) {

@@ -54,8 +54,10 @@ void pith_tap_close(pith_tap *tap) {
     free(tap);
 }
 
+/* What this tap has begun, or NULL: the number may be another's by now. */
 static tapped *find(const pith_tap *tap, int fd) {
-    return fd >= 0 && fd < PITH_TAP_FDS_MAX ? tap->all[fd] : NULL;
+    tapped *t = fd >= 0 && fd < PITH_TAP_FDS_MAX ? tap->all[fd] : NULL;
+    return t != NULL && atomic_load(&t->tap) == tap ? t : NULL;
 }
 
 static bool is_wary(pith_tap *tap, int64_t now_ns) {
@@ -95,7 +97,7 @@ bool pith_tap_begin(pith_tap *tap, int fd, int64_t now_ns) {
 
 void pith_tap_end(pith_tap *tap, int fd) {
     tapped *t = find(tap, fd);
-    if (t != NULL && atomic_load(&t->tap) == tap) { /* not another's by now */
+    if (t != NULL) {
         atomic_store_explicit(&t->on, false, memory_order_relaxed);
     }
 }

@@ -31,7 +31,8 @@ void pith_tap_close(pith_tap *tap); /* when nobody reads the descriptors any mor
 
 /* Begins with a new connection, before anyone reads it. False: no memory, or `fd` out of range. */
 bool pith_tap_begin(pith_tap *tap, int fd, int64_t now_ns);
-/* Lets the descriptor's reads pass; the number may be somebody else's by now. */
+/* Lets the descriptor's reads pass. This and the two below do nothing, and return 0, when the
+ * number has been begun by another tap since. */
 void pith_tap_end(pith_tap *tap, int fd);
 
 /* Bytes read from the descriptor since it was begun. Any thread. */

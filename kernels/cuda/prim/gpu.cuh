@@ -31,6 +31,11 @@ struct Launch {
     void *stream;      /* cudaStream_t */
 };
 
+/* Not NULL, and aligned to what the widest load moves. */
+inline bool aligned(const void *pointer) {
+    return pointer != nullptr && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+}
+
 } // namespace pk
 
 #ifdef PK_EMULATE

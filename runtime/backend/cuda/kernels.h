@@ -20,6 +20,17 @@ PITH_MUST_USE pith_status cuda_choose_kernels(pith_ops_ctx *ctx, const char *wan
 /* The safe kernels serve: another device's fast ones were off. */
 void cuda_refuse_fast(pith_ops_ctx *ctx);
 
+/* The tile of a product in steps of at most rows_max rows: a row of tiles.h; rows ascend. */
+typedef struct cuda_tile {
+    pith_pack_kind kind;
+    uint32_t n; /* packed weight [n, k] */
+    uint32_t k;
+    uint32_t rows_max;
+    pk_linear_cuda_tile tile;
+    bool multicast;
+    uint32_t ctas_per_sm;
+} cuda_tile;
+
 /* Fills tile, multicast and ctas of a task of [rows_max, k] x [n, k]: by tiles.h, which a sweep on
  * a GPU makes, else by size. */
 void cuda_choose_tile(const pith_ops_ctx *ctx, pith_pack_kind kind, pk_linear_cuda_task *task);

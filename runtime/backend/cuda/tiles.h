@@ -3,19 +3,7 @@
 #ifndef PITH_BACKEND_CUDA_TILES_H
 #define PITH_BACKEND_CUDA_TILES_H
 
-#include "kernels/cuda/linear.h"
-#include "runtime/ops.h"
-
-/* The tile of a product in steps of at most rows_max rows; rows ascend. */
-typedef struct cuda_tile {
-    pith_pack_kind kind;
-    uint32_t n; /* packed weight [n, k] */
-    uint32_t k;
-    uint32_t rows_max;
-    pk_linear_cuda_tile tile;
-    bool multicast;
-    uint32_t ctas_per_sm;
-} cuda_tile;
+#include "runtime/backend/cuda/kernels.h"
 
 static const cuda_tile cuda_tiles[] = {
     {PITH_PACK_QKV, 2304, 768, 512, PK_LINEAR_64_192, false, 2},

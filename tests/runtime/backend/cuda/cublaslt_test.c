@@ -1,38 +1,17 @@
 /* --gpu-kernels cublas: which algorithm of the library multiplies, when our own kernels do, and
  * what is refused. The library is tests/runtime/backend/cuda/fake_cublaslt.c on emulated devices.
  */
-#include "runtime/backend/cuda/emulated.h"
-#include "tests/runtime/model/model_cases.h"
+#include "tests/runtime/backend/cuda/cuda_cases.h"
 
-#include <dlfcn.h>
-
-enum { TOKENS_MAX = 160, TEXT = 5, NO_MEMORY = 2, LAUNCH_RESOURCES = 701, LAUNCH_FAILURE = 719 };
-
-static random_directory dir;
 static void (*set_fault)(const char *name);
 static unsigned (*products)(void);
 
-static void resolve(void *library, const char *name, void *slot) {
-    void *found = dlsym(library, name);
-    assert_non_null(found);
-    memcpy(slot, &found, sizeof found);
-}
-
 static int prepare(void **state) {
-    pith_model_config config = pith_random_config_tiny();
-    config.n_heads = 1; /* of 64 */
-    pith_random_model_opts opts = pith_random_model_defaults();
-    random_directory_open(&dir, &config, &opts);
     void *library = dlopen(PITH_FAKE_CUBLASLT, RTLD_NOW);
     assert_non_null(library);
     resolve(library, "fake_cublaslt_set", &set_fault);
     resolve(library, "fake_cublaslt_products", &products);
-    return 0;
-}
-
-static int clear(void **state) {
-    random_directory_close(&dir);
-    return 0;
+    return write_model(state);
 }
 
 static void reset(const char *fault) {
@@ -48,12 +27,6 @@ static void open_with(opened *o, const char *kernels, const char *dtype) {
                            .gpu_kernels = kernels,
                            .n_threads = 1,
                            .tokens_max = TOKENS_MAX});
-}
-
-static void check_nothing_left(void) {
-    pith_emulated_stats left = pith_emulated_read();
-    assert_int_equal(left.bytes_in_use, 0);
-    assert_int_equal(left.streams_events, 0);
 }
 
 /* Texts of TEXT tokens, all in one step. */
@@ -86,7 +59,7 @@ static run run_with(const char *kernels, const char *dtype, const char *fault) {
     found.products = products() - before;
     (void)snprintf(found.isa, sizeof found.isa, "%s", o.device.isa);
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
     return found;
 }
 
@@ -118,7 +91,7 @@ static void a_text_alone_has_the_bits_it_has_in_a_batch_of_the_library(void **st
     assert_memory_equal(alone, packed, sizeof alone);
     assert_int_equal(pith_emulated_read().graphs, 0); /* rows come from the host */
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 /* Each fault is one that the probe, or the question before it, must see: the library's second
@@ -156,7 +129,7 @@ static void refused(const char *file, const char *fault, const char *says) {
     assert_int_equal(pith_device_open(&device, &opts, &why), PITH_UNSUPPORTED);
     assert_non_null(strstr(why.text, says));
     assert_null(strchr(why.text, '\n'));
-    check_nothing_left();
+    check_devices_empty();
 }
 
 static void a_library_that_is_missing_incomplete_or_another_version_is_one_line(void **state) {
@@ -174,7 +147,7 @@ static void without_the_library_all_other_kernels_serve(void **state) {
         MUST(pith_device_open(
             &device, &(pith_device_opts){.device = "cuda:0", .gpu_kernels = others[i]}, err));
         pith_device_close(&device);
-        check_nothing_left();
+        check_devices_empty();
     }
 }
 
@@ -197,7 +170,7 @@ static void a_failed_product_of_the_library_costs_its_step_alone(void **state) {
         MUST(forward(o.encoder, 1, bad, err));
         assert_memory_equal(bad, good, sizeof good);
         close_model(&o);
-        check_nothing_left();
+        check_devices_empty();
     }
 }
 
@@ -218,7 +191,7 @@ static void the_start_fails(pith_status expected, const char *says) {
     assert_non_null(strstr(why.text, says));
     pith_device_close(&o.device);
     pith_checkpoint_close(o.checkpoint);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 static void a_probe_without_memory_or_on_a_lost_device_ends_the_start(void **state) {
@@ -239,5 +212,5 @@ int main(void) {
         cmocka_unit_test(a_failed_product_of_the_library_costs_its_step_alone),
         cmocka_unit_test(a_probe_without_memory_or_on_a_lost_device_ends_the_start),
     };
-    return cmocka_run_group_tests(tests, prepare, clear);
+    return cmocka_run_group_tests(tests, prepare, remove_model);
 }

@@ -1,39 +1,18 @@
 /* Several emulated devices: names, likeness, how weights get from the first to the others. NCCL is
  * tests/runtime/backend/cuda/fake_nccl.c. */
-#include "runtime/backend/cuda/emulated.h"
-#include "tests/runtime/model/model_cases.h"
+#include "tests/runtime/backend/cuda/cuda_cases.h"
 
-#include <dlfcn.h>
-
-enum { TOKENS_MAX = 160, TEXT = 5, NO_MEMORY = 2, LAUNCH_FAILURE = 719 };
-
-static random_directory dir;
 static void (*set_fault)(const char *name);
 static unsigned (*broadcasts)(void);
 static unsigned (*connected)(void);
 
-static void resolve(void *library, const char *name, void *slot) {
-    void *found = dlsym(library, name);
-    assert_non_null(found);
-    memcpy(slot, &found, sizeof found);
-}
-
 static int prepare(void **state) {
-    pith_model_config config = pith_random_config_tiny();
-    config.n_heads = 1; /* of 64 */
-    pith_random_model_opts opts = pith_random_model_defaults();
-    random_directory_open(&dir, &config, &opts);
     void *library = dlopen(PITH_FAKE_NCCL, RTLD_NOW);
     assert_non_null(library);
     resolve(library, "fake_nccl_set", &set_fault);
     resolve(library, "fake_nccl_broadcasts", &broadcasts);
     resolve(library, "fake_nccl_open", &connected);
-    return 0;
-}
-
-static int clear(void **state) {
-    random_directory_close(&dir);
-    return 0;
+    return write_model(state);
 }
 
 static void reset(const char *nccl, const char *fault) {
@@ -43,9 +22,7 @@ static void reset(const char *nccl, const char *fault) {
 }
 
 static void check_nothing_left(void) {
-    pith_emulated_stats left = pith_emulated_read();
-    assert_int_equal(left.bytes_in_use, 0);
-    assert_int_equal(left.streams_events, 0);
+    check_devices_empty();
     assert_int_equal(connected(), 0);
 }
 
@@ -271,5 +248,5 @@ int main(void) {
         cmocka_unit_test(devices_that_are_not_alike_are_refused),
         cmocka_unit_test(one_device_s_mismatch_is_the_whole_process_s),
     };
-    return cmocka_run_group_tests(tests, prepare, clear);
+    return cmocka_run_group_tests(tests, prepare, remove_model);
 }

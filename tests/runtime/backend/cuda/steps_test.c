@@ -1,43 +1,14 @@
 /* Steps of the CUDA backend on its emulated instance: two in flight, what fails and what is left
  * after a failure, saturation. A model of four layers and one head, texts of a few tokens. */
-#include "runtime/backend/cuda/emulated.h"
 #include "runtime/backend/cuda/kernels.h"
 #include "runtime/engine/model_runner.h"
-#include "tests/runtime/model/model_cases.h"
-
-enum { TOKENS_MAX = 160, TEXT = 5, NO_MEMORY = 2, LAUNCH_RESOURCES = 701, LAUNCH_FAILURE = 719 };
-
-static random_directory dir;
-
-static pith_model_config one_head(void) {
-    pith_model_config config = pith_random_config_tiny();
-    config.n_heads = 1; /* of 64 */
-    return config;
-}
-
-static int write_model(void **state) {
-    pith_model_config config = one_head();
-    pith_random_model_opts opts = pith_random_model_defaults();
-    random_directory_open(&dir, &config, &opts);
-    return 0;
-}
-
-static int remove_model(void **state) {
-    random_directory_close(&dir);
-    return 0;
-}
+#include "tests/runtime/backend/cuda/cuda_cases.h"
 
 static void open_cuda(opened *o) {
     pith_emulated_reset(0);
     open_model(
         o, dir.path,
         &(open_how){.device = "cuda:0", .dtype = "f16", .n_threads = 1, .tokens_max = TOKENS_MAX});
-}
-
-static void check_nothing_left(void) {
-    pith_emulated_stats left = pith_emulated_read();
-    assert_int_equal(left.bytes_in_use, 0);
-    assert_int_equal(left.streams_events, 0);
 }
 
 /* One text of TEXT tokens. */
@@ -97,7 +68,7 @@ static void two_steps_in_flight_have_the_bits_of_one_by_one(void **state) {
     }
     assert_memory_not_equal(one[0].score, one[1].score, sizeof one[0].score);
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 /* One thread hands steps over, another waits for them. */
@@ -140,7 +111,7 @@ static void the_model_runner_takes_a_step_while_another_is_under_way(void **stat
     }
     runner.close(runner.self);
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 /* --- failures --- */
@@ -162,7 +133,7 @@ static void no_device_memory_at_start_is_one_line_with_needed_and_free_bytes(voi
     assert_null(strchr(why.text, '\n'));
     pith_device_close(&device);
     pith_checkpoint_close(checkpoint);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 /* Fails the n-th call until the model opens. */
@@ -189,7 +160,7 @@ static void any_allocation_may_fail_and_nothing_is_left(void **state) {
             assert_true(good || why.text[0] != '\0');
             pith_encoder_close(encoder);
             pith_device_close(&device);
-            check_nothing_left();
+            check_devices_empty();
         }
     }
     pith_checkpoint_close(checkpoint);
@@ -217,7 +188,7 @@ static void check_one_step_fails(pith_emulated_call call, int code, pith_status 
         assert_memory_equal(after.score, good.score, sizeof good.score);
     }
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 static void out_of_memory_in_a_step_says_so_and_the_next_step_is_good(void **state) {
@@ -247,7 +218,7 @@ static void a_failed_recording_costs_its_step_and_later_ones_run_unrecorded(void
     assert_int_equal(pith_emulated_read().graphs, 0);
     assert_true(isfinite(first.score[0]));
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 static void the_failure_of_one_step_in_flight_is_not_the_other_s(void **state) {
@@ -267,7 +238,7 @@ static void the_failure_of_one_step_in_flight_is_not_the_other_s(void **state) {
     assert_memory_equal(a.score, good.score, sizeof good.score);
     assert_int_equal(pith_encoder_wait(o.encoder, ticket_b, &why), PITH_INTERNAL);
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 /* A kernel that breaks while it runs takes the device with it: all that is in flight and all that
@@ -292,7 +263,7 @@ static void a_lost_device_is_unavailable_from_then_on(void **state) {
     assert_int_equal(o.device.ops->alloc(o.device.ctx, 64, &mem, &why), PITH_UNAVAILABLE);
     assert_int_equal(o.device.ops->sync(o.device.ctx, &why), PITH_UNAVAILABLE);
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 /* --- values and names --- */
@@ -312,7 +283,7 @@ static void weights_that_f16_does_not_hold_are_saturated_and_counted(void **stat
     assert_int_equal(device.ops->saturated(device.ctx), 2);
     device.ops->packed_free(device.ctx, packed);
     pith_device_close(&device);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 /* The device counts on and on; what the host says of it only grows, also where the device's counter
@@ -342,7 +313,7 @@ static void activations_that_f16_does_not_hold_are_counted_step_by_step(void **s
     assert_int_equal(o.device.ops->saturated(o.device.ctx) - weights, 3 * first);
     close_model(&o);
     random_directory_close(&large);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 /* On 9.0 the wgmma kernels serve after one tile of each agreed with the safe ones; a kernel that
@@ -367,7 +338,7 @@ static void kernels_that_are_off_leave_the_safe_ones_under_another_name(void **s
             &device, &(pith_device_opts){.device = "cuda:0", .gpu_kernels = cases[i].wanted}, err));
         assert_string_equal(device.isa, cases[i].isa);
         pith_device_close(&device);
-        check_nothing_left();
+        check_devices_empty();
     }
     pith_emulated_reset(0);
 }
@@ -427,7 +398,7 @@ static void fast_kernels_score_as_the_safe_ones_do(void **state) {
         check_near(fast.score[i], safe.score[i], 1e-3, "score", i);
     }
     close_model(&o);
-    check_nothing_left();
+    check_devices_empty();
     pith_emulated_reset(0);
 }
 
@@ -449,7 +420,7 @@ static void names_and_types_that_a_gpu_does_not_know_are_refused(void **state) {
             "f16 or bf16");
     refused(&(pith_device_opts){.device = "cuda:0", .gpu_kernels = "quick"}, PITH_INVALID,
             "expected auto, safe or cublas");
-    check_nothing_left();
+    check_devices_empty();
 }
 
 static void shapes_that_a_gpu_does_not_multiply_are_refused(void **state) {
@@ -469,7 +440,7 @@ static void shapes_that_a_gpu_does_not_multiply_are_refused(void **state) {
                      PITH_UNSUPPORTED);
     assert_non_null(strstr(why.text, "multiples of 16"));
     pith_device_close(&device);
-    check_nothing_left();
+    check_devices_empty();
 }
 
 int main(void) {

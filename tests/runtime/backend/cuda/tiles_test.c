@@ -13,7 +13,7 @@ enum { N_SM = 132 };
 
 static pk_linear_cuda_task chosen(bool fast, pith_pack_kind kind, uint32_t n, uint32_t k,
                                   uint32_t rows_max) {
-    pith_ops_ctx ctx = {.fast = fast, .info.n_sm = N_SM};
+    pith_ops_ctx ctx = {.fast = fast, .pairs = N_SM / 2, .info.n_sm = N_SM};
     pk_linear_cuda_task task = {.n = n, .k = k, .rows_max = rows_max, .multicast = true};
     cuda_choose_tile(&ctx, kind, &task);
     return task;
