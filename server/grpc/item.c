@@ -18,19 +18,14 @@ static pith_item *item_new(pith_call *call, pith_entry entry, void *owner,
                            const Pith__V1__CompressRequest *message) {
     size_t id_len = message->id.len;
     size_t model_len = message->model.len;
-    pith_item *made = calloc(1, sizeof *made + id_len);
+    pith_item *made = calloc(1, sizeof *made + id_len + model_len + 1);
     if (made == NULL) {
         return NULL;
     }
-    made->model = malloc(model_len + 1);
-    if (made->model == NULL) {
-        free(made);
-        return NULL;
-    }
+    made->model = (char *)made->id + id_len;
     if (model_len > 0) {
         memcpy(made->model, message->model.data, model_len);
     }
-    made->model[model_len] = '\0';
     atomic_init(&made->refs, 2);
     made->call = pith_call_ref(call);
     made->owner = owner;
@@ -55,7 +50,6 @@ void pith_item_unref(pith_item *item) {
         if (item->job != NULL) {
             pith_job_release(item->job);
         }
-        free(item->model);
         free(item);
     }
 }

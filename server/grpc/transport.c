@@ -121,11 +121,13 @@ static void abort_stalled(pith_call *call) {
 }
 
 /* Waits `ms` at most for one completion and handles it. False when the queue has shut down. */
-static bool poll_once(pith_poller *poller, int ms) {
+static bool poll_once(pith_poller *poller, int64_t now, int ms) {
     pith_transport *t = poller->transport;
-    gpr_timespec until =
-        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
-    pith_stay_begin(&poller->stay);
+    int64_t end = now + ms * MS_NS;
+    gpr_timespec until = {.tv_sec = end / (1000 * MS_NS),
+                          .tv_nsec = (int32_t)(end % (1000 * MS_NS)),
+                          .clock_type = GPR_CLOCK_MONOTONIC}; /* as ours: CLOCK_MONOTONIC */
+    pith_stay_begin(&poller->stay, now);
     grpc_event event = grpc_completion_queue_next(t->queue, until, NULL);
     pith_stay_end(&poller->stay);
     if (poller == &t->pollers[PITH_POLLER_FIRST]) {
@@ -144,10 +146,11 @@ static bool poll_once(pith_poller *poller, int ms) {
 static void *poll_loop(void *arg) {
     pith_poller *poller = arg;
     pith_transport *t = poller->transport;
-    int64_t ticked = pith_clock_now(&pith_clock_system);
-    int64_t swept = ticked;
-    while (poll_once(poller, TICK_MS)) {
-        int64_t now = pith_clock_now(&pith_clock_system);
+    int64_t now = pith_clock_now(&pith_clock_system);
+    int64_t ticked = now;
+    int64_t swept = now;
+    while (poll_once(poller, now, TICK_MS)) {
+        now = pith_clock_now(&pith_clock_system);
         bool due = now - ticked >= TICK_MS * MS_NS;
         if (due && t->opts.on_tick != NULL && !atomic_load(&t->draining)) {
             ticked = now;
@@ -189,7 +192,7 @@ static void *relief_loop(void *arg) {
     pith_relief *relief = &poller->transport->relief;
     while (wait_call(relief)) {
         while (atomic_load_explicit(&relief->wanted, memory_order_relaxed)) {
-            if (!poll_once(poller, RELIEF_MS)) {
+            if (!poll_once(poller, pith_clock_now(&pith_clock_system), RELIEF_MS)) {
                 return NULL;
             }
         }

@@ -29,9 +29,8 @@ struct pith_watchdog {
 
 static _Thread_local pith_stay *here; /* of this thread */
 
-void pith_stay_begin(pith_stay *stay) {
-    atomic_store_explicit(&stay->since_ns, pith_clock_now(&pith_clock_system),
-                          memory_order_relaxed);
+void pith_stay_begin(pith_stay *stay, int64_t now_ns) {
+    atomic_store_explicit(&stay->since_ns, now_ns, memory_order_relaxed);
     stay->reads_since_ns = 0;
     here = stay;
 }

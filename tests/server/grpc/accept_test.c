@@ -247,7 +247,7 @@ static void the_watchdog_cuts_a_flood_only_while_a_thread_is_stuck(void **state)
                          PITH_OK);
         int fd = speak(&w);
         if (stuck == 1) {
-            pith_stay_begin(&pollers[1].stay);
+            pith_stay_begin(&pollers[1].stay, pith_clock_now(&pith_clock_system));
         }
         assert_int_equal(flood(fd, stuck == 1 ? 5000 : 800), stuck == 1);
         pith_watchdog_close(watchdog);
@@ -266,12 +266,12 @@ static void reads_that_go_on_for_long_within_a_stay_are_told_of(void **state) {
     const int64_t begun = SECOND_NS;
     pith_stay_read(begun);
     pith_stay_read(begun + 2 * PITH_RELIEF_NS); /* outside */
-    pith_stay_begin(&stay);
+    pith_stay_begin(&stay, begun);
     pith_stay_read(begun);
     pith_stay_read(begun + PITH_RELIEF_NS);
     assert_int_equal(told, 0);
     pith_stay_end(&stay);
-    pith_stay_begin(&stay); /* a wait may lie between: the first read of each stay counts */
+    pith_stay_begin(&stay, begun); /* a wait may lie between: the first read of each stay counts */
     pith_stay_read(begun + 3 * PITH_RELIEF_NS);
     assert_int_equal(told, 0);
     pith_stay_read(begun + 4 * PITH_RELIEF_NS + 1);
