@@ -12,6 +12,8 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 enum {
     /* Requests that wait for calls. Calls that find none queue without a bound inside the core, but
@@ -178,6 +180,9 @@ pith_status pith_transport_open(pith_transport **transport, const pith_transport
     memcpy(t->methods, opts->methods, opts->n_methods * sizeof *opts->methods);
     t->opts.methods = t->methods;
     t->shutdown_tag.fire = on_down;
+    if (getrandom(&t->id_seed, sizeof t->id_seed, GRND_NONBLOCK) != (ssize_t)sizeof t->id_seed) {
+        t->id_seed = (uint64_t)pith_clock_now(&pith_clock_system) ^ (uint64_t)getpid() << 40;
+    }
     (void)pthread_mutex_init(&t->mutex, NULL);
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);

@@ -55,6 +55,8 @@ struct pith_transport {
     pith_tag shutdown_tag;
     atomic_bool draining;
     pith_counters counters;
+    uint64_t id_seed; /* of the request ids that are made here */
+    atomic_uint_fast64_t ids;
 
     pthread_mutex_t mutex; /* guards everything below */
     pthread_cond_t changed;
@@ -100,8 +102,10 @@ struct pith_call {
     bool headers_sent;
     bool finishing;
     bool status_sent;
-    bool answered; /* the status is out */
-    bool aborted;  /* by pith_call_abort */
+    bool answered;       /* the status is out */
+    bool aborted;        /* by pith_call_abort */
+    bool watched;        /* the notice of the call's end is asked for */
+    bool ends_with_send; /* by the batch on its way; set once */
     bool reading;
     bool paused;
     bool half_closed;
