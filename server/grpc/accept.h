@@ -42,7 +42,7 @@ void pith_stay_read(int64_t now_ns);
 typedef struct pith_accept_stats {
     uint64_t open;
     uint64_t refused; /* over the cap, no preface, no handshake */
-    uint64_t cut;     /* by a guard */
+    uint64_t cut;     /* by a guard, or when a drain's time was over */
     uint64_t streams; /* opened by peers; those that a drain or a cut overtook never were calls */
 } pith_accept_stats;
 
@@ -69,6 +69,9 @@ const pith_stay *pith_accept_stay(const pith_accept *accept);
 /* Cuts the connection that received the most bytes since the last call, when those are at least
  * `bytes_min`; false when none did. Any thread. */
 bool pith_accept_cut_busiest(pith_accept *accept, uint64_t bytes_min);
+
+/* Cuts every connection that the core has; how many. After pith_accept_stop. */
+size_t pith_accept_cut_all(pith_accept *accept);
 
 void pith_accept_read_stats(pith_accept *accept, pith_accept_stats *stats);
 

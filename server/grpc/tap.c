@@ -114,6 +114,13 @@ void pith_tap_fail(pith_tap *tap, int fd) {
     }
 }
 
+void pith_tap_reset(int fd) {
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    if (connect(fd, &nowhere, sizeof nowhere) != 0) { /* the relay's pair cannot be disconnected */
+        (void)shutdown(fd, SHUT_RDWR);
+    }
+}
+
 void pith_tap_read_stats(const pith_tap *tap, pith_tap_stats *stats) {
     *stats = (pith_tap_stats){.streams = atomic_load(&tap->streams),
                               .floods = atomic_load(&tap->floods)};
@@ -157,6 +164,9 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
     pith_flood flood = show(t, msg, (size_t)n);
     PITH_TSAN_RELEASE(t);
     (void)atomic_fetch_add_explicit(&t->bytes, (uint64_t)n, memory_order_relaxed);
+    if (flood != PITH_FLOOD_NONE) {
+        pith_tap_reset(fd);
+    }
     if (flood != PITH_FLOOD_NONE || atomic_load_explicit(&t->failed, memory_order_relaxed)) {
         errno = ECONNRESET;
         return -1;

@@ -1,6 +1,7 @@
 #include "server/grpc/transport.h"
 
 #include "runtime/base/clock.h"
+#include "runtime/base/log.h"
 #include "server/grpc/core_log.h"
 #include "server/grpc/transport_internal.h"
 #include "server/grpc/tsan.h"
@@ -25,6 +26,7 @@ enum {
     /* With no call open for this long a drain waits only for connections in their handshake. */
     QUIET_MS = 500,
     STEP_MS = 50,
+    LAST_WORDS_MS = 500, /* for the statuses of calls that a drain has cut */
     /* gRPC's own default is never: a peer that opens connections and is silent would keep them. */
     IDLE_MS = 600000,
     /* A peer with calls that is gone without a word is found within 40 s: a ping, and a third of
@@ -388,6 +390,28 @@ static void drain_call(pith_call *call) {
     }
 }
 
+/* Ends what the grace was not enough for. The calls are told; then whoever does not take even that
+ * is cut, since the core waits for its writes before it closes a connection. */
+static void force_down(pith_transport *t) {
+    grpc_server_cancel_all_calls(t->server);
+    int64_t end = pith_clock_now(&pith_clock_system) + LAST_WORDS_MS * MS_NS;
+    bool cut = false;
+    (void)pthread_mutex_lock(&t->mutex);
+    while (!t->down) {
+        wait_change(t, STEP_MS);
+        if (!cut && pith_clock_now(&pith_clock_system) >= end) {
+            cut = true;
+            (void)pthread_mutex_unlock(&t->mutex);
+            size_t n = pith_accept_cut_all(t->accept);
+            (void)pthread_mutex_lock(&t->mutex);
+            if (n > 0) {
+                pith_log(PITH_LOG_WARN, "grpc: cut %zu connections that took nothing", n);
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&t->mutex);
+}
+
 /* True when the core is down before the grace is over. */
 static bool wait_down(pith_transport *t, int64_t grace_ns) {
     int64_t end = pith_clock_now(&pith_clock_system) + grace_ns;
@@ -419,12 +443,7 @@ size_t pith_transport_drain(pith_transport *t, int64_t grace_ns) {
     (void)pthread_mutex_lock(&t->mutex);
     size_t forced = count_calls(t);
     (void)pthread_mutex_unlock(&t->mutex);
-    grpc_server_cancel_all_calls(t->server);
-    (void)pthread_mutex_lock(&t->mutex);
-    while (!t->down) {
-        wait_change(t, STEP_MS);
-    }
-    (void)pthread_mutex_unlock(&t->mutex);
+    force_down(t);
     return forced;
 }
 
