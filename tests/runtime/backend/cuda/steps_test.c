@@ -343,18 +343,18 @@ static void kernels_that_are_off_leave_the_safe_ones_under_another_name(void **s
     pith_emulated_reset(0);
 }
 
-/* Pairs of CTAs share weight tiles in large steps of wide products, and only where as many are
- * resident at once as the multiprocessors make: the rest would wait. */
+/* Pairs of CTAs share weight tiles in large steps and in small ones of wide products, and only
+ * where as many are resident at once as the multiprocessors make: the rest would wait. */
 static void pairs_are_chosen_only_where_none_has_to_wait(void **state) {
     const struct {
         uint32_t pairs, rows, n, ctas;
         bool fast, multicast;
     } cases[] = {
-        {66, 8448, 2304, 132, true, true},   {66, 8448, 1280, 132, true, true},
-        {66, 8448, 768, 132, true, false}, /* two rounds instead of one at half a step */
-        {65, 8448, 2304, 132, true, false},  {0, 8448, 2304, 132, true, false},
-        {66, 2048, 2304, 132, true, false},  {66, 512, 2304, 264, true, false},
-        {66, 8448, 2304, 264, false, false},
+        {66, 8448, 2304, 132, true, true}, {66, 8448, 1280, 132, true, true},
+        {66, 8448, 768, 132, true, true},  {65, 8448, 2304, 132, true, false},
+        {0, 8448, 2304, 132, true, false}, {66, 2048, 2304, 132, true, false},
+        {66, 512, 2304, 132, true, true},  {65, 512, 2304, 132, true, false},
+        {66, 512, 768, 132, true, false},  {66, 8448, 2304, 264, false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static pith_ops_ctx ctx;
