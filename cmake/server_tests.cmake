@@ -29,9 +29,6 @@ if(TARGET pith_server)
         set(server_python python3) # the scripts say what is missing and are skipped by name
     endif()
     file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*_test.py)
-    if(PITH_SANITIZE MATCHES "thread") # hostile bytes are for AddressSanitizer; it has threads enough
-        list(FILTER scripts EXCLUDE REGEX "(hostile|reflection|nginx)_test")
-    endif()
     foreach(script ${scripts})
         get_filename_component(name ${script} NAME_WE)
         add_test(NAME server.e2e.${name}

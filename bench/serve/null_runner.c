@@ -53,6 +53,7 @@ pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *model
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the null runner");
     }
     r->clock = *clock;
-    *runner = (pith_runner){.submit = submit, .poll = poll, .close = free, .self = r};
+    *runner =
+        (pith_runner){.submit = submit, .poll = poll, .close = free, .anywhere = true, .self = r};
     return PITH_OK;
 }

@@ -33,6 +33,7 @@ def main():
     args = parser.parse_args()
     wins = better(means(args.first), means(args.second))
     chosen = args.second if wins else args.first
+    os.makedirs(args.out, exist_ok=True)
     for name in FILES:
         shutil.copy(os.path.join(chosen, name), os.path.join(args.out, name + ".part"))
         os.replace(os.path.join(args.out, name + ".part"), os.path.join(args.out, name))

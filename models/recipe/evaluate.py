@@ -27,7 +27,7 @@ def token_head_scores(model_dir, documents):
     for doc in documents:
         logits = export.token_outputs(model, doc.source)[0]
         folded = export.word_logits(logits, doc.source["word"], len(doc.spans))
-        result.append(text.priced(folded, doc.tokens))
+        result.append(text.priced_words(folded, doc))
     return result
 
 

@@ -126,6 +126,7 @@ def config_json(model, points):
             "gate": "asymmetric",
             "gamma": round(model.gamma.item(), 6),
             "length_exponent": text.LENGTH_EXPONENT,
+            "repeat_exponent": text.REPEAT_EXPONENT,
             "span_channels": sizes.span_channels,
             "window_tokens": windows.TOKENS_MAX,
             "halo_tokens": windows.HALO_TOKENS,

@@ -34,7 +34,6 @@ class AdoptTest(unittest.TestCase):
             first, second, out = (os.path.join(root, name) for name in ("first", "second", "out"))
             made_up_model(first, 0.5, 0.8)
             made_up_model(second, 0.6, 0.9)
-            os.makedirs(out)
             command = [sys.executable, os.path.join(HERE, "adopt.py")]
             command += ["--first", first, "--second", second, "--out", out]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -138,11 +138,16 @@ class ThresholdTest(unittest.TestCase):
 
 
 class PriceTest(unittest.TestCase):
-    def test_odds_are_divided_by_the_root_of_the_tokens(self):
+    def test_odds_are_divided_by_the_roots_of_tokens_and_uses(self):
         odds = lambda score: score / (1 - score)
-        one, four = text.priced([math.log(3.0), math.log(3.0)], np.array([1, 4]))
-        self.assertAlmostEqual(odds(one), 3.0)
-        self.assertAlmostEqual(odds(four), 1.5)
+        scores = text.priced(np.full(3, math.log(3.0)), np.array([1, 4, 1]), np.array([1, 1, 9]))
+        for score, expected in zip(scores, (3.0, 1.5, 1.0)):
+            self.assertAlmostEqual(odds(score), expected)
+
+    def test_uses_of_a_word_are_counted_without_punctuation_and_case(self):
+        words = "Timeout, again: (timeout) TIMEOUT timeouts -- -- Ärger ärger Ärger!".split()
+        self.assertEqual(list(text.uses(words)), [1, 1, 2, 3, 1, 1, 1, 1, 1, 2])
+        self.assertEqual(max(text.uses(["again"] * 100)), text.USES_MAX)
 
 
 class SettingsTest(unittest.TestCase):

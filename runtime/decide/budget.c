@@ -29,7 +29,7 @@ typedef struct ranking {
 
 static pith_status rank(const pith_decision *d, ranking *r, pith_err *err) {
     *r = (ranking){0};
-    uint64_t *keys = pith_arena_alloc(d->arena, d->n_items, sizeof *keys);
+    uint64_t *keys = pith_arena_alloc(d->arena, (size_t)d->n_items * 2, sizeof *keys);
     r->order = pith_arena_alloc(d->arena, d->n_items, sizeof *r->order);
     r->cost = pith_arena_alloc(d->arena, (size_t)d->n_items + 1, sizeof *r->cost);
     if (keys == NULL || r->order == NULL || r->cost == NULL) {

@@ -137,7 +137,7 @@ pith_status pith_compress_finish(const pith_decide_config *config,
         return PITH_OK;
     }
     if (request->profile == PITH_PROFILE_FAITHFUL) {
-        status = pith_length_apply(&d, err);
+        status = pith_odds_apply(&d, err);
     }
     if (status == PITH_OK) {
         status = choose(&d, err);

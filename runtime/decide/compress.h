@@ -90,6 +90,10 @@ typedef struct pith_decide_config {
      * is the highest of its tokens', which favours long units, and a budget is of tokens. Not in
      * kompress, whose published models are ranked by the score alone. */
     double length_exponent;
+    /* The n-th use of a word in the text has its odds divided by n to this power; 0: not. Words are
+     * compared without ASCII punctuation at their ends and case. A window does not show what was
+     * said before it. Not in kompress. */
+    double repeat_exponent;
     uint32_t critical_window; /* units matched together by the patterns: 1-3 */
     uint32_t fold_after;      /* lines of a kind that stay before its repeats fold; 0: 1 */
     const struct pith_critical *critical; /* compiled patterns, see runtime/text/critical.h */

@@ -87,11 +87,13 @@ void pith_fold_force(pith_decision *d);
 /* Groups units that are not folded into items; a row with one forced unit is forced. */
 PITH_MUST_USE pith_status pith_items_make(pith_decision *d, pith_err *err);
 
-/* Divides the odds of long units in d->scores (see compress.h). */
-PITH_MUST_USE pith_status pith_length_apply(pith_decision *d, pith_err *err);
+/* odds.c */
 
-/* Items that are not forced, best score first, ties to the earlier. order: [n_items]; returns how
- * many. */
+/* Divides the odds of long and of repeated units in d->scores (see compress.h). */
+PITH_MUST_USE pith_status pith_odds_apply(pith_decision *d, pith_err *err);
+
+/* Items that are not forced, best score first, ties to the earlier. keys: [2 * n_items], scratch;
+ * order: [n_items]; returns how many. */
 uint32_t pith_items_rank(const pith_item *items, uint32_t n_items, uint64_t *keys, uint32_t *order);
 
 /* budget.c */

@@ -1,6 +1,7 @@
 #include "runtime/decide/fold.h"
 
 #include "runtime/decide/line_template.h"
+#include "runtime/decide/table.h"
 
 #include <string.h>
 
@@ -19,11 +20,6 @@ typedef struct identifier {
     uint32_t kind; /* of its line */
 } identifier;
 
-typedef struct table {
-    uint32_t *slots; /* [mask + 1] index + 1, or 0 */
-    uint32_t mask;
-} table;
-
 typedef struct folder {
     const pith_document *doc;
     const bool *held;
@@ -34,31 +30,19 @@ typedef struct folder {
     char *bytes; /* templates of all kinds, and room for the line at hand */
     size_t n_bytes;
     kind *kinds; /* [fold->n_kinds] */
-    table kind_table;
+    pith_table kind_table;
     identifier *ids; /* [n_ids] in text order */
     uint32_t n_ids;
     pith_line_id *line_ids; /* scratch, room for one line's */
-    table id_table;
+    pith_table id_table;
 } folder;
 
-/* FNV-1a. */
-static uint32_t hash_bytes(const folder *f, uint64_t hash, const char *bytes, size_t len) {
-    hash ^= UINT64_C(14695981039346656037);
+static uint32_t hash_bytes(const folder *f, uint64_t seed, const char *bytes, size_t len) {
+    uint64_t hash = seed ^ PITH_HASH_START;
     for (size_t i = 0; i < len; i++) {
-        hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(1099511628211);
+        hash = pith_hash_add(hash, (unsigned char)bytes[i]);
     }
-    return (uint32_t)(hash ^ hash >> 32) & f->hash_mask;
-}
-
-/* A table for `n` entries that is never more than half full. */
-static bool table_init(table *t, pith_arena *arena, size_t n) {
-    size_t size = 16;
-    while (size < 2 * n) {
-        size *= 2;
-    }
-    t->mask = (uint32_t)(size - 1);
-    t->slots = pith_arena_calloc(arena, size, sizeof *t->slots);
-    return t->slots != NULL;
+    return pith_hash_end(hash) & f->hash_mask;
 }
 
 static bool line_starts(const pith_document *doc, uint32_t u) {
@@ -96,7 +80,7 @@ static bool open_folder(folder *f) {
     f->ids = pith_arena_alloc(f->arena, doc->len / 2 + n, sizeof *f->ids);
     f->line_ids = pith_arena_alloc(f->arena, PITH_LINE_IDS_MAX(longest), sizeof *f->line_ids);
     if (fold->lines == NULL || f->bytes == NULL || f->kinds == NULL || f->ids == NULL ||
-        f->line_ids == NULL || !table_init(&f->kind_table, f->arena, n)) {
+        f->line_ids == NULL || !pith_table_init(&f->kind_table, f->arena, n)) {
         return false;
     }
     for (uint32_t u = 0; u < doc->n_units; u++) {
@@ -112,8 +96,8 @@ static bool open_folder(folder *f) {
  * none; PITH_FOLD_NONE when too many share a place. */
 static uint32_t find_kind(folder *f, const pith_line_template *t) {
     uint32_t hash = hash_bytes(f, 0, t->bytes, t->len);
-    for (uint32_t probe = 0; probe < PITH_FOLD_PROBES_MAX; probe++) {
-        uint32_t *slot = &f->kind_table.slots[(hash + probe) & f->kind_table.mask];
+    for (uint32_t probe = 0; probe < PITH_TABLE_PROBES_MAX; probe++) {
+        uint32_t *slot = pith_table_at(&f->kind_table, hash, probe);
         if (*slot == 0) {
             uint32_t made = f->fold->n_kinds++;
             f->kinds[made] = (kind){hash, (uint32_t)f->n_bytes, (uint32_t)t->len, 0, 0, 0};
@@ -167,8 +151,8 @@ static bool note_id(folder *f, uint32_t i) {
     const char *bytes = f->doc->text + id->start;
     size_t len = id->end - id->start;
     uint32_t hash = hash_bytes(f, id->kind, bytes, len);
-    for (uint32_t probe = 0; probe < PITH_FOLD_PROBES_MAX; probe++) {
-        uint32_t *slot = &f->id_table.slots[(hash + probe) & f->id_table.mask];
+    for (uint32_t probe = 0; probe < PITH_TABLE_PROBES_MAX; probe++) {
+        uint32_t *slot = pith_table_at(&f->id_table, hash, probe);
         if (*slot == 0) {
             *slot = i + 1;
             return false;
@@ -283,7 +267,7 @@ pith_status pith_fold_find(const pith_document *doc, const pith_fold_opts *opts,
             f.kinds[line->kind].last = i;
         }
     }
-    if (!table_init(&f.id_table, arena, f.n_ids)) {
+    if (!pith_table_init(&f.id_table, arena, f.n_ids)) {
         return no_memory(&f, err);
     }
     for (uint32_t i = 0; i < fold->n_lines; i++) {

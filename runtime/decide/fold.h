@@ -28,7 +28,6 @@
 
 enum {
     PITH_FOLD_AFTER_DEFAULT = 1, /* the first and the last line of a kind stay */
-    PITH_FOLD_PROBES_MAX = 64,   /* places looked at in a table that is at most half full */
 };
 
 #define PITH_FOLD_NONE UINT32_MAX

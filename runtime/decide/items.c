@@ -4,7 +4,6 @@
 #include "runtime/base/slice.h"
 #include "runtime/text/tabular.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static pith_status mark_rows(const pith_decision *d, bool **rows, pith_err *err) {
@@ -62,45 +61,54 @@ static uint32_t descending(float score) {
     return ~ascending;
 }
 
-static int compare_keys(const void *a, const void *b) {
-    uint64_t x;
-    uint64_t y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return x < y ? -1 : x > y;
+enum { TURN_KEYS = PITH_SLICE_BYTES / sizeof(uint64_t) };
+
+/* Others get their turn while many keys are sorted. */
+static void take_turn(uint32_t i) {
+    if (i % TURN_KEYS == TURN_KEYS - 1) {
+        (void)pith_slice_spend(PITH_SLICE_BYTES);
+    }
 }
 
-/* Sorts keys[0, n). Many are first put into buckets by their top bits, in place, so that no single
- * sort is long and others get their turn between two. */
-static void sort_keys(uint64_t *keys, uint32_t n) {
-    enum { BITS = 12, BUCKETS = 1 << BITS, SHIFT = 64 - BITS, FEW = 8192 };
+static void sort_few(uint64_t *keys, uint32_t n) {
+    for (uint32_t i = 1; i < n; i++) {
+        uint64_t key = keys[i];
+        uint32_t at = i;
+        for (; at > 0 && keys[at - 1] > key; at--) {
+            keys[at] = keys[at - 1];
+        }
+        keys[at] = key;
+    }
+}
+
+/* Sorts keys[0, n), whose low halves ascend already, by their high halves: stable passes over eight
+ * bits each. spare: [n]. */
+static void sort_keys(uint64_t *keys, uint64_t *spare, uint32_t n) {
+    enum { PASSES = 4, VALUES = 256, FEW = 32 };
     if (n <= FEW) {
-        qsort(keys, n, sizeof *keys, compare_keys);
+        sort_few(keys, n);
         return;
     }
-    uint32_t ends[BUCKETS] = {0};
-    uint32_t next[BUCKETS];
+    uint32_t counts[PASSES][VALUES] = {{0}};
     for (uint32_t i = 0; i < n; i++) {
-        ends[keys[i] >> SHIFT]++;
-    }
-    for (uint32_t b = 0, sum = 0; b < BUCKETS; b++) {
-        next[b] = sum;
-        sum += ends[b];
-        ends[b] = sum;
-    }
-    for (uint32_t b = 0; b < BUCKETS; b++) {
-        while (next[b] < ends[b]) { /* every round puts one key where it belongs */
-            uint64_t key = keys[next[b]];
-            uint32_t to = next[key >> SHIFT]++;
-            if (key >> SHIFT != b) {
-                keys[next[b]] = keys[to];
-                keys[to] = key;
-            }
+        for (unsigned pass = 0; pass < PASSES; pass++) {
+            counts[pass][keys[i] >> (32 + 8 * pass) & (VALUES - 1)]++;
         }
+        take_turn(i);
     }
-    for (uint32_t b = 0, begin = 0; b < BUCKETS; begin = ends[b++]) {
-        qsort(keys + begin, ends[b] - begin, sizeof *keys, compare_keys);
-        (void)pith_slice_spend((size_t)(ends[b] - begin) * sizeof *keys);
+    for (unsigned pass = 0; pass < PASSES; pass++) { /* an even number: the last ends in keys */
+        uint32_t next[VALUES];
+        for (uint32_t v = 0, sum = 0; v < VALUES; v++) {
+            next[v] = sum;
+            sum += counts[pass][v];
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            spare[next[keys[i] >> (32 + 8 * pass) & (VALUES - 1)]++] = keys[i];
+            take_turn(i);
+        }
+        uint64_t *sorted = spare;
+        spare = keys;
+        keys = sorted;
     }
 }
 
@@ -112,7 +120,7 @@ uint32_t pith_items_rank(const pith_item *items, uint32_t n_items, uint64_t *key
             keys[n++] = (uint64_t)descending(items[i].score) << 32 | i;
         }
     }
-    sort_keys(keys, n);
+    sort_keys(keys, keys + n_items, n);
     for (uint32_t i = 0; i < n; i++) {
         order[i] = (uint32_t)keys[i];
     }

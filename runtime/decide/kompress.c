@@ -40,7 +40,7 @@ pith_status pith_kompress_decide(pith_decision *d, pith_err *err) {
         return status == PITH_OK ? pith_budget_apply(d, err) : status;
     }
     pith_item items[PITH_KOMPRESS_CHUNK_WORDS];
-    uint64_t keys[PITH_KOMPRESS_CHUNK_WORDS];
+    uint64_t keys[2 * PITH_KOMPRESS_CHUNK_WORDS];
     uint32_t order[PITH_KOMPRESS_CHUNK_WORDS];
     bool by_ratio = d->request->budget == PITH_BUDGET_TARGET_RATIO;
     double threshold =

@@ -126,6 +126,9 @@ static pith_status open_scheduler(pith_engine *engine, pith_err *err) {
     }
     atomic_store(&engine->heartbeat_ns,
                  pith_clock_now(&engine->clock)); /* models took their time */
+    if (status == PITH_OK) {
+        pith_schedule_init(engine);
+    }
     if (status == PITH_OK &&
         pthread_create(&engine->schedule_thread, NULL, pith_schedule_main, engine) != 0) {
         return pith_fail(err, PITH_INTERNAL, "cannot start the engine's thread");
@@ -159,6 +162,7 @@ pith_status pith_engine_open(pith_engine **engine, const pith_engine_opts *opts,
     atomic_store(&e->beat_ns, PITH_BEAT_NS);
     (void)pthread_mutex_init(&e->reload_mutex, NULL);
     (void)pthread_mutex_init(&e->seen_mutex, NULL);
+    (void)pthread_mutex_init(&e->loop_mutex, NULL);
     pith_turns_init(&e->turns, 1);
     pith_status status = open_models(e, opts, err);
     if (status == PITH_OK) {
@@ -218,6 +222,7 @@ void pith_engine_close(pith_engine *engine) {
     }
     pith_devices_close(engine->devices, engine->n_devices);
     pith_settings_close(atomic_load(&engine->settings));
+    (void)pthread_mutex_destroy(&engine->loop_mutex);
     (void)pthread_mutex_destroy(&engine->seen_mutex);
     (void)pthread_mutex_destroy(&engine->reload_mutex);
     free(engine);

@@ -78,7 +78,7 @@ typedef struct pith_reply {
     bool partial; /* the deadline cut the scoring short: result->unscored_words are kept as is */
 } pith_reply;
 
-/* Called on an engine thread; must not block. */
+/* Called on an engine thread, or on one that submits, perhaps another text; must not block. */
 typedef void (*pith_reply_fn)(void *user, const pith_reply *reply);
 
 typedef struct pith_submit_opts {

@@ -45,6 +45,7 @@ void pith_finish_job(pith_engine *engine, pith_job *job, pith_token_list *list) 
     bool decided = job->status == PITH_OK && !job->result_ready;
     if (decided) {
         decide(engine, job, list);
+        pith_token_list_trim(list);
     }
     int64_t now = pith_clock_now(&engine->clock);
     if (decided) {

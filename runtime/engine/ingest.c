@@ -33,6 +33,7 @@ void pith_ingest_job(pith_engine *engine, pith_job *job, pith_token_list *list) 
     pith_status status = pith_engine_check_job(engine, job, job->ingest_begin_ns);
     if (status == PITH_OK) {
         status = prepare(engine, job, list);
+        pith_token_list_trim(list);
     }
     if (status == PITH_CANCELLED || status == PITH_DEADLINE || status == PITH_UNAVAILABLE) {
         pith_job_fail(job, status, NULL);
@@ -49,10 +50,10 @@ void pith_ingest_job(pith_engine *engine, pith_job *job, pith_token_list *list) 
         job->plan.cut_by_ns =
             pith_admission_cut_by(engine, job->request.text_len, job->opts.deadline_ns);
         pith_job_move(job, PITH_STAGE_MODEL);
-        (void)pith_queue_push(engine->ready, job);
-        if (engine->runner.wake != NULL) {
-            engine->runner.wake(engine->runner.self);
-        }
+        pith_schedule_job(engine, job, list);
+    } else if (!pith_text_is_long(job)) { /* all but the answer is done */
+        pith_job_move(job, PITH_STAGE_FINISH);
+        pith_finish_job(engine, job, list);
     } else {
         pith_finish_push(engine, job);
     }

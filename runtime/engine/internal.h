@@ -23,7 +23,8 @@ enum {
     /* Texts up to this size are ingested by who submits them: half a queue's wake-up, some 20 us.
      */
     PITH_INLINE_BYTES = 2048,
-    PITH_INLINE_LISTS = 4, /* submitters that can do so at a time */
+    PITH_INLINE_LISTS = 4,     /* submitters that can do so at a time */
+    PITH_INLINE_PER_TURN = 16, /* texts finished by who takes a turn: schedule.c */
     PITH_JOBS_MAX_DEFAULT = 256,
     /* About 25 KB of activations a token at ModernBERT-base's width: 50 MB. */
     PITH_STEP_TOKENS_DEFAULT = 2048,
@@ -69,6 +70,10 @@ typedef struct pith_lane {
     pith_queue *queue;  /* holds jobs_max, and no more jobs than that are accepted: */
     uint32_t n_threads; /* a push by the engine itself never fails */
     pthread_t threads[PITH_LANE_THREADS_MAX];
+    /* One each, open from the start so that memory does not grow with the first burst; the long
+     * texts' threads leave theirs empty. */
+    pith_token_list lists[PITH_LANE_THREADS_MAX];
+    atomic_uint n_running; /* gives each thread its own */
 } pith_lane;
 
 enum { PITH_LANE_INGEST, PITH_LANE_INGEST_LONG, PITH_LANE_FINISH, PITH_LANE_FINISH_LONG };
@@ -79,6 +84,17 @@ typedef struct pith_seen {
     uint64_t texts, bytes, tokens;
     uint64_t ingest_ns, finish_ns;
 } pith_seen;
+
+/* Who drives the scheduler and the runner, and what it has in hand. */
+typedef struct pith_loop {
+    pith_engine *engine;
+    pith_scheduler *scheduler;
+    uint64_t cancels_seen;
+    uint32_t n_running; /* steps inside the runner */
+    uint32_t n_settled; /* in this turn */
+    size_t settled_bytes;
+    pith_job *settled[PITH_INLINE_PER_TURN];
+} pith_loop;
 
 struct pith_engine {
     pith_clock clock;
@@ -106,6 +122,8 @@ struct pith_engine {
     pith_turns turns;
     pith_queue *ready; /* tokenized jobs, to the engine thread */
     pith_scheduler *scheduler;
+    pthread_mutex_t loop_mutex; /* the engine thread's but while it waits with nothing inside */
+    pith_loop loop;
     pthread_t schedule_thread;
     bool schedule_started;
     pith_token_list inline_lists[PITH_INLINE_LISTS];
@@ -163,7 +181,12 @@ bool pith_ingest_inline(pith_engine *engine, pith_job *job);
 /* Hands a job that has nothing left before it to a finish lane. */
 void pith_finish_push(pith_engine *engine, pith_job *job);
 
+/* Before the thread starts. */
+void pith_schedule_init(pith_engine *engine);
 /* Thread body; the argument is the engine. */
 void *pith_schedule_main(void *arg);
+/* Takes a job with windows to the scheduler: here and now if the engine thread sleeps with nothing
+ * inside, and then short texts that come back at once are answered here. Any thread. */
+void pith_schedule_job(pith_engine *engine, pith_job *job, pith_token_list *list);
 
 #endif

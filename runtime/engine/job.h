@@ -1,8 +1,9 @@
 /* A job: one text on its way through the engine. Read this file first.
  *
  *   submit -> ingest lane: document (units, tokens, windows); short texts at once, in submit
- *          -> ready queue  -> engine thread: windows into steps, scores out of steps
- *          -> finish lane: decide, join, reply callback; few short texts on the engine thread
+ *          -> ready queue  -> engine thread: windows into steps, scores out of steps; while that
+ *                             sleeps with nothing inside, whoever brings the job
+ *          -> finish lane: decide, join, reply callback; few short texts where the step was ended
  *
  * A job moves right and never left. The stage that popped it owns everything in it but `cancelled`,
  * `refs` and the progress counts, which any thread may touch. Two references: the engine's (dropped

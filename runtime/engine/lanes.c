@@ -32,7 +32,7 @@ static void work_in_slices(pith_lane *lane, pith_job *job) {
 
 static void *lane_main(void *arg) {
     pith_lane *lane = arg;
-    pith_token_list list = {0};
+    pith_token_list *list = &lane->lists[atomic_fetch_add(&lane->n_running, 1)];
     for (;;) {
         pith_job *job = pith_queue_pop(lane->queue, INT64_MAX);
         if (job == NULL) {
@@ -41,11 +41,9 @@ static void *lane_main(void *arg) {
         if (lane->is_long) {
             work_in_slices(lane, job);
         } else {
-            lane->work(lane->engine, job, &list);
-            pith_token_list_trim(&list);
+            lane->work(lane->engine, job, list);
         }
     }
-    pith_token_list_free(&list);
     return NULL;
 }
 
@@ -57,6 +55,12 @@ static pith_status lane_open(pith_engine *engine, int index, uint32_t n_threads,
     lane->is_long = index == PITH_LANE_INGEST_LONG || index == PITH_LANE_FINISH_LONG;
     pith_status status = pith_queue_open(&lane->queue, engine->jobs_max, err);
     while (status == PITH_OK && lane->n_threads < n_threads) {
+        if (!lane->is_long) {
+            status = pith_token_list_open(&lane->lists[lane->n_threads], err);
+        }
+        if (status != PITH_OK) {
+            return status;
+        }
         if (pthread_create(&lane->threads[lane->n_threads], NULL, lane_main, lane) != 0) {
             return pith_fail(err, PITH_INTERNAL, "cannot start the engine's threads");
         }
@@ -74,14 +78,15 @@ pith_status pith_lanes_open(pith_engine *engine, pith_err *err) {
                                                        : 1;
     uint32_t n_short = share < 2 ? 2 : share;
     pith_turns_init(&engine->turns, share);
-    for (int i = 0; i < PITH_LANES; i++) {
-        bool is_long = i == PITH_LANE_INGEST_LONG || i == PITH_LANE_FINISH_LONG;
-        pith_status status = lane_open(engine, i, is_long ? PITH_LONG_THREADS : n_short, err);
-        if (status != PITH_OK) {
-            return status;
-        }
+    pith_status status = pith_token_list_open(&engine->finish_list, err);
+    for (int i = 0; i < PITH_INLINE_LISTS && status == PITH_OK; i++) {
+        status = pith_token_list_open(&engine->inline_lists[i], err);
     }
-    return PITH_OK;
+    for (int i = 0; i < PITH_LANES && status == PITH_OK; i++) {
+        bool is_long = i == PITH_LANE_INGEST_LONG || i == PITH_LANE_FINISH_LONG;
+        status = lane_open(engine, i, is_long ? PITH_LONG_THREADS : n_short, err);
+    }
+    return status;
 }
 
 void pith_lane_close(pith_lane *lane) {
@@ -90,6 +95,9 @@ void pith_lane_close(pith_lane *lane) {
     }
     for (uint32_t i = 0; i < lane->n_threads; i++) {
         (void)pthread_join(lane->threads[i], NULL);
+    }
+    for (int i = 0; i < PITH_LANE_THREADS_MAX; i++) {
+        pith_token_list_free(&lane->lists[i]);
     }
     pith_queue_close(lane->queue);
 }

@@ -211,6 +211,7 @@ pith_status pith_model_runner_open(pith_runner *runner, pith_model *const *model
                             .close = close_runner,
                             .aside_tokens = r->ahead ? 0 : PITH_ASIDE_TOKENS_MAX,
                             .wake = n_devices > 1 || !r->ahead ? wake : NULL,
+                            .anywhere = !r->ahead,
                             .self = r};
     return PITH_OK;
 }

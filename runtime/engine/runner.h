@@ -1,9 +1,9 @@
 /* The seam between the scheduler and what computes: steps go in, finished steps come out.
  *
  * At most PITH_STEPS_IN_FLIGHT steps are inside for each device; while one runs, the next is cut
- * and packed. A step belongs to the runner from submit until poll returns it. submit and poll: the
- * engine thread alone. Instances: the model runner (model_runner.c) and the scripted fakes of the
- * tests. */
+ * and packed. A step belongs to the runner from submit until poll returns it. submit and poll: one
+ * thread at a time, the engine thread alone but for `anywhere`. Instances: the model runner
+ * (model_runner.c) and the scripted fakes of the tests. */
 #ifndef PITH_ENGINE_RUNNER_H
 #define PITH_ENGINE_RUNNER_H
 
@@ -50,6 +50,8 @@ typedef struct pith_runner {
     /* A second step of at most so many tokens may be put in front of the one inside at any time,
      * and comes back first; 0: none may. */
     uint32_t aside_tokens;
+    /* submit and poll cost no more than a hand-over, on whichever thread they are called. */
+    bool anywhere;
 } pith_runner;
 
 #endif

@@ -1,23 +1,15 @@
 /* The engine thread: gives the scheduler jobs and time, its steps to the runner, and shows that it
- * lives. */
+ * lives. While it sleeps with nothing inside, whoever brings a job takes a turn in its place: on
+ * the way to an idle device a wake-up costs as much as all else. */
 #include "runtime/engine/internal.h"
 
-enum {
-    /* Short texts finished here when no more came back at once, and their bytes together: half a
-     * millisecond's work at most. The next step is under way by then. */
-    INLINE_PER_TURN = 16,
-    INLINE_BYTES_PER_TURN = 4096,
-};
+#include <string.h>
 
-typedef struct loop {
-    pith_engine *engine;
-    pith_scheduler *scheduler;
-    uint64_t cancels_seen;
-    uint32_t n_running; /* steps inside the runner */
-    uint32_t n_settled; /* since the last flush */
-    size_t settled_bytes;
-    pith_job *settled[INLINE_PER_TURN];
-} loop;
+/* Short texts finished in a turn when no more came back at once, and their bytes together: half a
+ * millisecond's work at most. The next step is under way by then. */
+enum { INLINE_BYTES_PER_TURN = 4096 };
+
+typedef pith_loop loop;
 
 /* Few short texts are finished here: a wake-up of another thread costs as much. With more, or a
  * longer one, the next step must not wait for them. */
@@ -25,7 +17,7 @@ static void on_settled(void *user, pith_job *job, int64_t now_ns) {
     loop *l = user;
     job->model_end_ns = now_ns;
     size_t len = job->request.text_len;
-    if (l->n_settled < INLINE_PER_TURN && l->settled_bytes + len <= INLINE_BYTES_PER_TURN) {
+    if (l->n_settled < PITH_INLINE_PER_TURN && l->settled_bytes + len <= INLINE_BYTES_PER_TURN) {
         l->settled_bytes += len;
         l->settled[l->n_settled++] = job;
     } else {
@@ -40,21 +32,41 @@ static void on_began(void *user, pith_job *job) {
     job->began = true;
 }
 
-static void flush_settled(loop *l) {
-    for (uint32_t i = 0; i < l->n_settled; i++) {
-        pith_job_move(l->settled[i], PITH_STAGE_FINISH);
-        pith_finish_job(l->engine, l->settled[i], &l->engine->finish_list);
-    }
+/* Takes out what was settled; how many, at most PITH_INLINE_PER_TURN. */
+static uint32_t take_settled(loop *l, pith_job **settled) {
+    uint32_t n = l->n_settled;
+    memcpy(settled, l->settled, n * sizeof *settled);
     l->n_settled = 0;
     l->settled_bytes = 0;
+    return n;
 }
 
+static void finish_all(pith_engine *engine, pith_job **settled, uint32_t n, pith_token_list *list) {
+    for (uint32_t i = 0; i < n; i++) {
+        pith_job_move(settled[i], PITH_STAGE_FINISH);
+        pith_finish_job(engine, settled[i], list);
+    }
+}
+
+static void add(loop *l, pith_job *job) {
+    pith_admission_arrived(l->engine, job);
+    pith_scheduler_add(l->scheduler, job, pith_clock_now(&l->engine->clock));
+}
+
+/* Takes the jobs that have come. With nothing inside it waits for one, and lets others in
+ * meanwhile. */
 static void receive(loop *l, int64_t wait_ns) {
     pith_engine *engine = l->engine;
-    for (pith_job *job = pith_queue_pop(engine->ready, wait_ns); job != NULL;
-         job = pith_queue_pop(engine->ready, 0)) {
-        pith_admission_arrived(engine, job);
-        pith_scheduler_add(l->scheduler, job, pith_clock_now(&engine->clock));
+    pith_job *job;
+    if (wait_ns > 0) {
+        (void)pthread_mutex_unlock(&engine->loop_mutex);
+        job = pith_queue_pop(engine->ready, wait_ns);
+        (void)pthread_mutex_lock(&engine->loop_mutex);
+    } else {
+        job = pith_queue_pop(engine->ready, 0);
+    }
+    for (; job != NULL; job = pith_queue_pop(engine->ready, 0)) {
+        add(l, job);
     }
 }
 
@@ -154,24 +166,57 @@ static bool over(const loop *l) {
            pith_queue_is_shut(l->engine->ready) && pith_queue_len(l->engine->ready) == 0;
 }
 
+void pith_schedule_init(pith_engine *engine) {
+    pith_loop *l = &engine->loop;
+    *l = (pith_loop){.engine = engine, .scheduler = engine->scheduler};
+    pith_scheduler_listener listener = {.began = on_began, .settled = on_settled, .user = l};
+    pith_scheduler_listen(engine->scheduler, &listener);
+}
+
 void *pith_schedule_main(void *arg) {
     pith_engine *engine = arg;
-    loop l = {.engine = engine, .scheduler = engine->scheduler};
-    pith_scheduler_listener listener = {.began = on_began, .settled = on_settled, .user = &l};
-    pith_scheduler_listen(engine->scheduler, &listener);
+    pith_loop *l = &engine->loop;
+    pith_job *settled[PITH_INLINE_PER_TURN];
     int64_t wait_ns = 0;
-    while (!over(&l)) {
-        receive(&l, wait_ns);
-        sweep(&l, pith_clock_now(&engine->clock));
-        submit_steps(&l);
-        flush_settled(&l);
+    (void)pthread_mutex_lock(&engine->loop_mutex);
+    while (!over(l)) {
+        receive(l, wait_ns);
+        sweep(l, pith_clock_now(&engine->clock));
+        submit_steps(l);
+        finish_all(engine, settled, take_settled(l, settled), &engine->finish_list);
         int64_t now = pith_clock_now(&engine->clock);
-        publish(&l, now);
-        wait_ns = patience(&l, now);
-        if (l.n_running > 0) {
-            reap(&l, wait_ns);
+        publish(l, now);
+        wait_ns = patience(l, now);
+        if (l->n_running > 0) {
+            reap(l, wait_ns);
             wait_ns = 0;
         }
     }
+    (void)pthread_mutex_unlock(&engine->loop_mutex);
     return NULL;
+}
+
+void pith_schedule_job(pith_engine *engine, pith_job *job, pith_token_list *list) {
+    pith_loop *l = &engine->loop;
+    if (!engine->runner.anywhere || pthread_mutex_trylock(&engine->loop_mutex) != 0) {
+        (void)pith_queue_push(engine->ready, job);
+        if (engine->runner.wake != NULL) {
+            engine->runner.wake(engine->runner.self);
+        }
+        return;
+    }
+    pith_job *settled[PITH_INLINE_PER_TURN];
+    add(l, job);
+    submit_steps(l);
+    reap(l, 0);
+    uint32_t n = take_settled(l, settled);
+    bool busy = l->n_running > 0 || !pith_scheduler_idle(l->scheduler);
+    if (busy) { /* of what is over at once nobody need know */
+        publish(l, pith_clock_now(&engine->clock));
+    }
+    (void)pthread_mutex_unlock(&engine->loop_mutex);
+    if (busy) {
+        pith_queue_kick(engine->ready); /* from here on it is the engine thread's */
+    }
+    finish_all(engine, settled, n, list);
 }

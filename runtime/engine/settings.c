@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Bumped when the same weights would give other bytes: a change of windows, gate or decisions. */
-#define PITH_DECISION_VERSION "2"
+#define PITH_DECISION_VERSION "3"
 
 static void set_thresholds(pith_decide_config *decide, const pith_model_config *config) {
     double fallback = 0.5; /* published checkpoints */
@@ -81,6 +81,7 @@ static pith_status set_model(pith_settings *s, const pith_settings_opts *opts, s
         .critical = s->critical,
         .critical_window = 1,
         .length_exponent = model->config.length_exponent,
+        .repeat_exponent = model->config.repeat_exponent,
         .fold_after = opts->fold_after > 0 ? opts->fold_after : PITH_FOLD_AFTER_DEFAULT,
     };
     if (opts->reread) {

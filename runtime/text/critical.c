@@ -1,6 +1,7 @@
 #include "runtime/text/critical.h"
 
 #include "runtime/base/slice.h"
+#include "runtime/text/critical_ascii.h"
 #include "runtime/text/critical_config.h"
 #include "runtime/text/words.h"
 
@@ -26,12 +27,14 @@ enum { PROGRAMS_MAX = KIND_COUNT * PITH_DOMAIN_COUNT + 1 }; /* and the ten publi
 struct pith_critical {
     program programs[PROGRAMS_MAX];
     size_t n_programs;
-    const pcre2_code *published;
-    const pcre2_code *by_domain[PITH_DOMAIN_COUNT][KIND_COUNT]; /* NULL: no class */
+    const program *published;
+    const program *by_domain[PITH_DOMAIN_COUNT][KIND_COUNT]; /* NULL: no class */
     pcre2_match_context *context;
+    pith_critical_ascii ascii;
 };
 
 static_assert(PITH_CRITICAL_CLASSES_MAX <= 64, "a set of classes is a uint64_t");
+static_assert(KIND_PUBLISHED == 0 && KIND_EXTRA == 1, "the two scans of ASCII words");
 
 static kind kind_of(const pith_class_entry *entry) {
     return entry->custom ? KIND_CUSTOM : entry->published ? KIND_PUBLISHED : KIND_EXTRA;
@@ -92,14 +95,14 @@ static pith_status check_custom(const pith_class_list *list, pith_err *err) {
 }
 
 static pith_status add_program(pith_critical *c, const pith_class_list *list, uint64_t classes,
-                               bool custom, const pcre2_code **code, pith_err *err) {
-    *code = NULL;
+                               bool custom, const program **made, pith_err *err) {
+    *made = NULL;
     if (classes == 0) {
         return PITH_OK;
     }
     for (size_t i = 0; i < c->n_programs; i++) {
         if (c->programs[i].classes == classes && c->programs[i].custom == custom) {
-            *code = c->programs[i].code;
+            *made = &c->programs[i];
             return PITH_OK;
         }
     }
@@ -114,7 +117,7 @@ static pith_status add_program(pith_critical *c, const pith_class_list *list, ui
     free(pattern);
     if (status == PITH_OK) {
         c->n_programs++;
-        *code = p->code;
+        *made = p;
     }
     return status;
 }
@@ -158,6 +161,7 @@ static pith_status build(pith_critical *c, const pith_class_list *list, pith_err
         return pith_fail(err, PITH_NO_MEMORY, "no memory for critical patterns");
     }
     (void)pcre2_set_match_limit(c->context, PITH_CRITICAL_MATCH_LIMIT);
+    pith_critical_ascii_init(&c->ascii);
     pith_status status = check_custom(list, err);
     for (uint32_t d = PITH_DOMAIN_AUTO + 1; d < PITH_DOMAIN_COUNT && status == PITH_OK; d++) {
         status = add_domain(c, list, d, err);
@@ -226,12 +230,22 @@ typedef struct scanner {
     const pith_critical *critical;
     const char *text;
     size_t len;
-    pcre2_match_data *match;
+    pcre2_match_data *match; /* NULL until PCRE2 is needed */
     pith_arena *arena;
-    pith_critical_scan *out;
-    bool full; /* the arena is over its bound, or the work was stopped */
-    pith_status stopped;
+    pith_span_list *spans;   /* of the program at hand */
+    pith_span_list *limited; /* stretches in which a pattern ran into its match limit */
+    pith_status status;      /* not PITH_OK: stop */
 } scanner;
+
+static bool going(const scanner *s) {
+    return s->status == PITH_OK;
+}
+
+static void push(scanner *s, pith_span_list *list, size_t start, size_t end) {
+    if (!pith_span_push(list, s->arena, (uint32_t)start, (uint32_t)end)) {
+        s->status = PITH_EXHAUSTED;
+    }
+}
 
 /* All matches in text[start, end) that begin before begin_max. False on a match limit. */
 static bool scan_slice(scanner *s, const pcre2_code *code, size_t start, size_t end,
@@ -239,7 +253,11 @@ static bool scan_slice(scanner *s, const pcre2_code *code, size_t start, size_t 
     const char *subject = s->text + start;
     size_t len = end - start;
     size_t pos = 0;
-    while (pos < len && !s->full) {
+    s->match = s->match != NULL ? s->match : pcre2_match_data_create(1, NULL);
+    if (s->match == NULL) {
+        s->status = PITH_NO_MEMORY;
+    }
+    while (pos < len && going(s)) {
         int rc = pcre2_match(code, (PCRE2_SPTR)subject, len, pos, PCRE2_NO_UTF_CHECK, s->match,
                              s->critical->context);
         if (rc == PCRE2_ERROR_NOMATCH) {
@@ -261,8 +279,7 @@ static bool scan_slice(scanner *s, const pcre2_code *code, size_t start, size_t 
             }
             continue;
         }
-        s->full = !pith_span_push(&s->out->spans, s->arena, (uint32_t)(start + from),
-                                  (uint32_t)(start + to));
+        push(s, s->spans, start + from, start + to);
         pos = to;
     }
     return true;
@@ -278,11 +295,11 @@ static size_t char_start(const char *text, size_t pos) {
 /* A stretch of words: whole when it is short, else in overlapping slices. */
 static void scan_stretch(scanner *s, const pcre2_code *code, size_t start, size_t end,
                          size_t begin_max) {
-    while (!s->full) {
+    while (going(s)) {
         bool last = end - start <= PITH_CRITICAL_SLICE_BYTES;
         size_t to = last ? end : char_start(s->text, start + PITH_CRITICAL_SLICE_BYTES);
         if (!scan_slice(s, code, start, to, begin_max)) {
-            s->full = !pith_span_push(&s->out->limited, s->arena, (uint32_t)start, (uint32_t)to);
+            push(s, s->limited, start, to);
         }
         if (last) {
             return;
@@ -295,8 +312,8 @@ static void scan_stretch(scanner *s, const pcre2_code *code, size_t start, size_
 }
 
 static void spend(scanner *s, size_t bytes) {
-    s->stopped = pith_slice_spend(bytes);
-    s->full = s->full || s->stopped != PITH_OK;
+    pith_status status = pith_slice_spend(bytes);
+    s->status = going(s) ? status : s->status;
 }
 
 /* Word by word in text[pos, len), each seen with the window - 1 words after it. */
@@ -307,7 +324,7 @@ static void scan_words(scanner *s, const pcre2_code *code, size_t pos, size_t le
     for (uint32_t i = 0; i < window; i++) {
         (void)pith_word_next(&ahead);
     }
-    while (!s->full && pith_word_next(&walk)) {
+    while (going(s) && pith_word_next(&walk)) {
         size_t end = ahead.end > walk.end ? ahead.end : walk.end;
         scan_stretch(s, code, walk.start, end, walk.end);
         (void)pith_word_next(&ahead);
@@ -317,17 +334,69 @@ static void scan_words(scanner *s, const pcre2_code *code, size_t pos, size_t le
 
 /* Built-in classes never match white space, so one pass over whole words sees what a walk by words
  * sees. Should a match limit be hit all the same, the walk by words finds out where. */
-static void scan_text(scanner *s, const pcre2_code *code) {
+static void scan_foreign(scanner *s, const program *p, size_t start, size_t end) {
+    size_t n_spans = s->spans->len;
+    if (!scan_slice(s, p->code, start, end, end)) {
+        s->spans->len = n_spans;
+        scan_words(s, p->code, start, end, 1);
+    }
+}
+
+static uint32_t ascii_classes(const program *p) {
+    return p == NULL ? 0 : (uint32_t)p->classes;
+}
+
+/* Words of one sort, text[start, end): ASCII, or such as hold other characters. */
+static void scan_alike(scanner *s, const program *const *programs, pith_span_list *found,
+                       size_t start, size_t end, uint32_t kinds) {
+    if ((kinds & PITH_BYTE_FOREIGN) == 0) {
+        const uint32_t classes[] = {ascii_classes(programs[KIND_PUBLISHED]),
+                                    ascii_classes(programs[KIND_EXTRA])};
+        if (!pith_critical_ascii_find(&s->critical->ascii, classes, kinds, s->text, start, end,
+                                      found, s->arena)) {
+            s->status = PITH_EXHAUSTED;
+        }
+        return;
+    }
+    for (size_t k = 0; k < KIND_CUSTOM && going(s); k++) {
+        s->spans = &found[k];
+        if (programs[k] != NULL) {
+            scan_foreign(s, programs[k], start, end);
+        }
+    }
+}
+
+/* Whole words, text[pos, end). Those that are not ASCII go to PCRE2 with their like behind them. */
+static void scan_built_in(scanner *s, const program *const *programs, pith_span_list *found,
+                          size_t pos, size_t end) {
+    const pith_critical_ascii *ascii = &s->critical->ascii;
+    size_t foreign = end; /* where words that are not ASCII began; end: there are none */
+    while (pos < end && going(s)) {
+        uint32_t kinds;
+        size_t stop = pith_ascii_word(ascii, s->text, pos, end, &kinds);
+        if ((kinds & PITH_BYTE_FOREIGN) != 0) {
+            foreign = foreign < pos ? foreign : pos;
+        } else if (stop > pos) {
+            if (foreign < pos) {
+                scan_alike(s, programs, found, foreign, pos, PITH_BYTE_FOREIGN);
+                foreign = end;
+            }
+            scan_alike(s, programs, found, pos, stop, kinds);
+        }
+        pos = stop + 1; /* behind the white space */
+    }
+    if (foreign < end && going(s)) {
+        scan_alike(s, programs, found, foreign, end, PITH_BYTE_FOREIGN);
+    }
+}
+
+static void scan_text(scanner *s, const program *const *programs, pith_span_list *found) {
     size_t end;
-    for (size_t pos = 0; code != NULL && pos < s->len && !s->full; pos = end) {
+    for (size_t pos = 0; pos < s->len && going(s); pos = end) {
         end = s->len - pos > PITH_SLICE_BYTES
                   ? pith_word_end(s->text, s->len, char_start(s->text, pos + PITH_SLICE_BYTES))
                   : s->len;
-        size_t n_spans = s->out->spans.len;
-        if (!scan_slice(s, code, pos, end, end)) {
-            s->out->spans.len = n_spans;
-            scan_words(s, code, pos, end, 1);
-        }
+        scan_built_in(s, programs, found, pos, end);
         spend(s, end - pos);
     }
 }
@@ -341,48 +410,75 @@ static int compare_spans(const void *a, const void *b) {
     return x->end < y->end ? -1 : x->end > y->end;
 }
 
-static void merge(pith_span_list *list) {
-    if (list->len < 2) {
-        return;
+/* Appends a span that starts at or after the last one; they are one where they overlap. */
+static void unite(pith_span_list *list, pith_span span) {
+    pith_span *last = list->len > 0 ? &list->items[list->len - 1] : NULL;
+    if (last != NULL && span.start < last->end) {
+        last->end = span.end > last->end ? span.end : last->end;
+    } else {
+        list->items[list->len++] = span;
     }
-    qsort(list->items, list->len, sizeof *list->items, compare_spans);
-    size_t last = 0;
-    for (size_t i = 1; i < list->len; i++) {
-        pith_span *into = &list->items[last];
-        if (list->items[i].start < into->end) {
-            into->end = list->items[i].end > into->end ? list->items[i].end : into->end;
-        } else {
-            list->items[++last] = list->items[i];
+}
+
+/* In place: ascending and disjoint. */
+static void tidy(pith_span_list *list) {
+    size_t n = list->len;
+    if (n > 1) {
+        qsort(list->items, n, sizeof *list->items, compare_spans);
+        list->len = 0;
+        for (size_t i = 0; i < n; i++) {
+            unite(list, list->items[i]);
         }
     }
-    list->len = last + 1;
+}
+
+/* Ascending lists into one. */
+static pith_status merge(const pith_span_list *lists, pith_arena *arena, pith_span_list *out) {
+    size_t at[KIND_COUNT] = {0};
+    out->cap = 0;
+    for (size_t k = 0; k < KIND_COUNT; k++) {
+        out->cap += lists[k].len;
+    }
+    out->items = pith_arena_alloc(arena, out->cap, sizeof *out->items);
+    if (out->items == NULL) {
+        return PITH_EXHAUSTED;
+    }
+    for (size_t n = 0; n < out->cap; n++) {
+        size_t first = KIND_COUNT;
+        for (size_t k = 0; k < KIND_COUNT; k++) {
+            if (at[k] < lists[k].len &&
+                (first == KIND_COUNT ||
+                 lists[k].items[at[k]].start < lists[first].items[at[first]].start)) {
+                first = k;
+            }
+        }
+        unite(out, lists[first].items[at[first]++]);
+    }
+    return PITH_OK;
 }
 
 pith_status pith_critical_find(const pith_critical *critical, pith_critical_set set,
                                pith_domain domain, uint32_t window, const char *text, size_t len,
                                pith_arena *arena, pith_critical_scan *scan, pith_err *err) {
     *scan = (pith_critical_scan){{0}, {0}};
-    pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-    if (match == NULL) {
-        return pith_fail(err, PITH_NO_MEMORY, "no memory to match critical patterns");
+    const program *const published[KIND_COUNT] = {critical->published};
+    const program *const *programs =
+        set == PITH_CRITICAL_PUBLISHED ? published : critical->by_domain[domain];
+    pith_span_list found[KIND_COUNT] = {{0}};
+    scanner s = {
+        .critical = critical, .text = text, .len = len, .arena = arena, .limited = &scan->limited};
+    scan_text(&s, programs, found);
+    if (programs[KIND_CUSTOM] != NULL) {
+        s.spans = &found[KIND_CUSTOM];
+        scan_words(&s, programs[KIND_CUSTOM]->code, 0, len,
+                   window > PITH_CRITICAL_WINDOW_MAX ? PITH_CRITICAL_WINDOW_MAX : window);
     }
-    scanner s = {critical, text, len, match, arena, scan, false, PITH_OK};
-    if (set == PITH_CRITICAL_PUBLISHED) {
-        scan_text(&s, critical->published);
-    } else {
-        const pcre2_code *const *codes = critical->by_domain[domain];
-        scan_text(&s, codes[KIND_PUBLISHED]);
-        scan_text(&s, codes[KIND_EXTRA]);
-        if (codes[KIND_CUSTOM] != NULL) {
-            scan_words(&s, codes[KIND_CUSTOM], 0, len,
-                       window > PITH_CRITICAL_WINDOW_MAX ? PITH_CRITICAL_WINDOW_MAX : window);
-        }
+    pcre2_match_data_free(s.match);
+    tidy(&found[KIND_CUSTOM]);
+    tidy(&scan->limited);
+    pith_status status = going(&s) ? merge(found, arena, &scan->spans) : s.status;
+    if (status == PITH_EXHAUSTED || status == PITH_NO_MEMORY) {
+        return pith_fail(err, status, "no memory for critical spans");
     }
-    pcre2_match_data_free(match);
-    merge(&scan->spans);
-    merge(&scan->limited);
-    if (s.stopped != PITH_OK) {
-        return pith_fail(err, s.stopped, "stopped");
-    }
-    return s.full ? pith_fail(err, PITH_EXHAUSTED, "no memory for critical spans") : PITH_OK;
+    return status == PITH_OK ? PITH_OK : pith_fail(err, status, "stopped");
 }

@@ -40,6 +40,15 @@ static size_t string_end(const char *text, size_t len, size_t pos) {
     return len;
 }
 
+/* What stands outside of JSON's strings. */
+static const bool lexical[256] = {
+    [' '] = true, ['\t'] = true, ['\r'] = true, ['\n'] = true, ['{'] = true, ['}'] = true,
+    ['['] = true, [']'] = true,  [','] = true,  [':'] = true,  ['0'] = true, ['1'] = true,
+    ['2'] = true, ['3'] = true,  ['4'] = true,  ['5'] = true,  ['6'] = true, ['7'] = true,
+    ['8'] = true, ['9'] = true,  ['+'] = true,  ['-'] = true,  ['.'] = true, ['e'] = true,
+    ['E'] = true, ['t'] = true,  ['r'] = true,  ['u'] = true,  ['f'] = true, ['a'] = true,
+    ['l'] = true, ['s'] = true,  ['n'] = true};
+
 /* True when all of the prefix consists of JSON's lexical elements, starting with a bracket and
  * holding a string or an inner bracket or comma. A cut at the prefix's end does not matter. */
 static bool is_json(const char *text, size_t len) {
@@ -59,7 +68,7 @@ static bool is_json(const char *text, size_t len) {
             inside++;
             continue;
         }
-        if (c == '\0' || strchr(" \t\r\n{}[],:0123456789+-.eEtrufalsn", c) == NULL) {
+        if (!lexical[(unsigned char)c]) {
             return false;
         }
         depth += c == '{' || c == '[';
@@ -88,9 +97,9 @@ typedef struct tally {
 } tally;
 
 static void count_line(tally *t, const char *s, size_t len) {
-    pith_line line = {s, len < LINE_BYTES ? len : LINE_BYTES, 0};
-    while (line.len > 0 && strchr(" \t\r", line.s[line.len - 1]) != NULL &&
-           line.s[line.len - 1] != '\0') {
+    pith_line line = {.s = s, .len = len < LINE_BYTES ? len : LINE_BYTES};
+    while (line.len > 0 &&
+           (s[line.len - 1] == ' ' || s[line.len - 1] == '\t' || s[line.len - 1] == '\r')) {
         line.len--;
     }
     while (line.indent < line.len && (s[line.indent] == ' ' || s[line.indent] == '\t')) {
@@ -99,6 +108,8 @@ static void count_line(tally *t, const char *s, size_t len) {
     if (line.indent == line.len) {
         return;
     }
+    line.marks = pith_line_marks(s, line.len);
+    bool json_string = pith_line_is_json_string(&line);
     t->lines++;
     t->trace += pith_line_is_trace(&line);
     t->log += pith_line_is_log(&line);
@@ -109,7 +120,6 @@ static void count_line(tally *t, const char *s, size_t len) {
     t->diff_mark += pith_line_is_diff_mark(&line);
     t->diff_body += pith_line_is_diff_body(&line);
     t->diff_added += line.s[0] == '+';
-    bool json_string = pith_line_is_json_string(&line);
     t->json_string += json_string;
     t->json_rest += !json_string && pith_line_is_json_rest(&line);
 }

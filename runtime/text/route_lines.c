@@ -4,6 +4,21 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
+unsigned pith_line_marks(const char *s, size_t len) {
+    static const unsigned char marks[256] = {
+        [':'] = PITH_MARK_COLON,   ['='] = PITH_MARK_EQUALS, ['('] = PITH_MARK_PAREN,
+        ['['] = PITH_MARK_BRACKET, ['.'] = PITH_MARK_DOT,    ['D'] = PITH_MARK_D};
+    unsigned all = 0;
+    for (size_t i = 0; i < len; i++) {
+        all |= marks[(unsigned char)s[i]];
+    }
+    return all;
+}
+
+static bool holds(const pith_line *line, unsigned mark) {
+    return (line->marks & mark) != 0;
+}
+
 static bool digit(char c) {
     return c >= '0' && c <= '9';
 }
@@ -24,19 +39,21 @@ static bool starts(const char *s, size_t len, const char *prefix) {
     return len >= n && memcmp(s, prefix, n) == 0;
 }
 
-static bool starts_any(const char *s, size_t len, const char *const *prefixes, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        if (starts(s, len, prefixes[i])) {
+/* `prefixes` ends with NULL. */
+static bool starts_any(const char *s, size_t len, const char *const *prefixes) {
+    for (; *prefixes != NULL; prefixes++) {
+        if (starts(s, len, *prefixes)) {
             return true;
         }
     }
     return false;
 }
 
+#define STARTS(s, len, ...) starts_any((s), (len), (const char *const[]){__VA_ARGS__, NULL})
+
 /* Needles are short, lines too, and most have not even the first character: memmem would prepare a
  * search first. At a needle's space its second character is looked for. */
-static const char *find(const char *s, size_t len, const char *needle) {
-    size_t n = strlen(needle);
+static const char *find_bytes(const char *s, size_t len, const char *needle, size_t n) {
     size_t anchor = needle[0] == ' ' && n > 1 ? 1 : 0;
     const char *end = s + len;
     while ((size_t)(end - s) >= n) {
@@ -52,6 +69,8 @@ static const char *find(const char *s, size_t len, const char *needle) {
     }
     return NULL;
 }
+
+#define FIND(s, len, needle) find_bytes((s), (len), (needle), sizeof(needle) - 1)
 
 /* Digits d and literal characters: "dddd-dd-dd" fits "2026-01-31". */
 static bool fits(const char *s, size_t len, const char *shape) {
@@ -80,10 +99,16 @@ static bool is_quoted_source(const char *s, size_t len) {
 static bool is_diagnostic(const char *s, size_t len) {
     static const char *const marks[] = {
         ": error:", ": warning:", ": note:", ": fatal error:", ": error TS", ": error["};
-    for (size_t i = 0; i < COUNT(marks); i++) {
-        const char *at = find(s, len, marks[i]);
-        if (at != NULL && at > s && (digit(at[-1]) || at[-1] == ')')) {
-            return true;
+    unsigned seen = 0; /* only the first of a kind counts */
+    const char *end = s + len;
+    for (const char *at = s; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++) {
+        for (size_t i = 0; i < COUNT(marks) && end - at > 1 && at[1] == ' '; i++) {
+            if ((seen >> i & 1) == 0 && starts(at, (size_t)(end - at), marks[i])) {
+                if (at > s && (digit(at[-1]) || at[-1] == ')')) {
+                    return true;
+                }
+                seen |= 1U << i;
+            }
         }
     }
     return starts(s, len, "error[E") || starts(s, len, "--> ");
@@ -108,33 +133,53 @@ static bool is_exception(const char *s, size_t len) {
 /* "at f (file.js:1:2)", "at a.b.C.d(C.java:12)", "File "x.py", line 3", "/go/x.go:12 +0x1d". */
 static bool is_frame(const char *s, size_t len, size_t indent) {
     if (starts(s, len, "File \"")) {
-        return find(s, len, "\", line ") != NULL;
+        return FIND(s, len, "\", line ") != NULL;
     }
     if (starts(s, len, "at ")) {
         return memchr(s, '(', len) != NULL || memchr(s, ':', len) != NULL;
     }
-    const char *go = find(s, len, ".go:");
-    return go != NULL && (indent > 0 || find(s, len, " +0x") != NULL) && s[0] == '/';
+    return s[0] == '/' && FIND(s, len, ".go:") != NULL &&
+           (indent > 0 || FIND(s, len, " +0x") != NULL);
+}
+
+static bool starts_trace(const char *s, size_t len) {
+    switch (s[0]) {
+    case '#':
+        return STARTS(s, len, "#0 ");
+    case '.':
+        return STARTS(s, len, "... ");
+    case '=':
+        return STARTS(s, len, "==ERROR");
+    case 'A':
+        return STARTS(s, len, "AddressSanitizer");
+    case 'C':
+        return STARTS(s, len, "Caused by: ");
+    case 'D':
+        return STARTS(s, len, "During handling of the above exception");
+    case 'E':
+        return STARTS(s, len, "Exception in thread ");
+    case 'S':
+        return STARTS(s, len, "Segmentation fault");
+    case 'T':
+        return STARTS(s, len, "Traceback (most recent call last)",
+                      "The above exception was the direct cause");
+    case 'g':
+        return STARTS(s, len, "goroutine ");
+    case 'p':
+        return STARTS(s, len, "panic: ");
+    case 's':
+        return STARTS(s, len, "stack backtrace:");
+    case 't':
+        return STARTS(s, len, "thread '");
+    default:
+        return false;
+    }
 }
 
 bool pith_line_is_trace(const pith_line *line) {
-    static const char *const heads[] = {"Traceback (most recent call last)",
-                                        "goroutine ",
-                                        "panic: ",
-                                        "Caused by: ",
-                                        "Exception in thread ",
-                                        "thread '",
-                                        "During handling of the above exception",
-                                        "The above exception was the direct cause",
-                                        "stack backtrace:",
-                                        "Segmentation fault",
-                                        "AddressSanitizer",
-                                        "==ERROR",
-                                        "#0 ",
-                                        "... "};
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
-    if (starts_any(s, len, heads, COUNT(heads)) || is_frame(s, len, line->indent)) {
+    if (starts_trace(s, len) || is_frame(s, len, line->indent)) {
         return true;
     }
     return is_exception(s, len) || is_diagnostic(s, len) || is_quoted_source(line->s, line->len);
@@ -143,7 +188,7 @@ bool pith_line_is_trace(const pith_line *line) {
 static bool is_time(const char *s, size_t len) {
     static const char *const shapes[] = {"dddd-dd-dd", "dddd/dd/dd", "dd:dd:dd",
                                          "dd/dd/dd",   "dd.dd.dddd", "dddddddddd.d"};
-    for (size_t i = 0; i < COUNT(shapes); i++) {
+    for (size_t i = 0; i < COUNT(shapes) && len > 0 && digit(s[0]); i++) {
         if (fits(s, len, shapes[i])) {
             return true;
         }
@@ -154,10 +199,34 @@ static bool is_time(const char *s, size_t len) {
 }
 
 static bool is_level(const char *s, size_t len) {
-    static const char *const levels[] = {"INFO",  "DEBUG",     "WARN",     "ERROR",   "TRACE",
-                                         "FATAL", "NOTICE",    "CRITICAL", "info ",   "debug ",
-                                         "warn ", "npm silly", "npm verb", "npm http"};
-    return starts_any(s, len, levels, COUNT(levels));
+    switch (len == 0 ? '\0' : s[0]) {
+    case 'C':
+        return STARTS(s, len, "CRITICAL");
+    case 'D':
+        return STARTS(s, len, "DEBUG");
+    case 'E':
+        return STARTS(s, len, "ERROR");
+    case 'F':
+        return STARTS(s, len, "FATAL");
+    case 'I':
+        return STARTS(s, len, "INFO");
+    case 'N':
+        return STARTS(s, len, "NOTICE");
+    case 'T':
+        return STARTS(s, len, "TRACE");
+    case 'W':
+        return STARTS(s, len, "WARN");
+    case 'd':
+        return STARTS(s, len, "debug ");
+    case 'i':
+        return STARTS(s, len, "info ");
+    case 'n':
+        return STARTS(s, len, "npm silly", "npm verb", "npm http");
+    case 'w':
+        return STARTS(s, len, "warn ");
+    default:
+        return false;
+    }
 }
 
 bool pith_line_is_log(const pith_line *line) {
@@ -181,19 +250,27 @@ bool pith_line_is_log(const pith_line *line) {
     if (len > 5 && strchr("IWEF", s[0]) != NULL && fits(s + 1, len - 1, "dddd ")) { /* klog */
         return true;
     }
-    if (find(s, len, "level=") != NULL || find(s, len, " msg=") != NULL) {
+    if (holds(line, PITH_MARK_EQUALS) &&
+        (FIND(s, len, "level=") != NULL || FIND(s, len, " msg=") != NULL)) {
         return true;
     }
+    if (!holds(line, PITH_MARK_BRACKET) || !holds(line, PITH_MARK_COLON)) {
+        return false;
+    }
     const char *bracket = memchr(s, '[', len); /* "1.2.3.4 - - [01/Feb/2026:10:00:00" */
-    return bracket != NULL && fits(bracket, len - (size_t)(bracket - s), "[dd/") &&
-           find(s, len, ":") != NULL;
+    return fits(bracket, len - (size_t)(bracket - s), "[dd/");
+}
+
+static bool path_char(char c) {
+    return name_char(c) || c == '/' || c == '~' || c == '+' || c == '@' || c == ',' || c == '=' ||
+           c == '\0';
 }
 
 /* Characters of a path up to ":" or the end; 0 when it does not look like one. */
 static size_t path_len(const char *s, size_t len) {
     size_t i = 0;
     bool marked = false;
-    while (i < len && (name_char(s[i]) || strchr("/~+@,=", s[i]) != NULL)) {
+    while (i < len && path_char(s[i])) {
         marked = marked || s[i] == '/' || (s[i] == '.' && i > 0);
         i++;
     }
@@ -248,65 +325,76 @@ bool pith_line_is_prompt(const pith_line *line) {
         return false;
     }
     const char *space = memchr(s, ' ', (size_t)(at - s));
-    const char *end = find(at, len - (size_t)(at - s), "$ ");
-    end = end != NULL ? end : find(at, len - (size_t)(at - s), "# ");
+    const char *end = FIND(at, len - (size_t)(at - s), "$ ");
+    end = end != NULL ? end : FIND(at, len - (size_t)(at - s), "# ");
     return space == NULL && end != NULL && memchr(at, ':', (size_t)(end - at)) != NULL;
 }
 
+static bool starts_build(const char *s, size_t len) {
+    switch (s[0]) {
+    case ' ':
+        return STARTS(s, len, " ---> ");
+    case '#':
+        return STARTS(s, len, "#1 ");
+    case '+':
+        return STARTS(s, len, "+ ");
+    case '-':
+        return STARTS(s, len, "-- ", "--- PASS", "--- FAIL");
+    case '=':
+        return STARTS(s, len, "=== RUN");
+    case 'B':
+        return STARTS(s, len, "Building ");
+    case 'C':
+        return STARTS(s, len, "Compiling ", "Collecting ");
+    case 'D':
+        return STARTS(s, len, "Downloading ", "Downloaded ");
+    case 'F':
+        return STARTS(s, len, "Finished ", "FAIL");
+    case 'G':
+        return STARTS(s, len, "Get:");
+    case 'H':
+        return STARTS(s, len, "Hit:");
+    case 'I':
+        return STARTS(s, len, "Installing ");
+    case 'L':
+        return STARTS(s, len, "Linking ");
+    case 'P':
+        return STARTS(s, len, "Preparing to ", "Processing triggers", "PASS");
+    case 'R':
+        return STARTS(s, len, "Running ", "Requirement already satisfied", "Reading ");
+    case 'S':
+        return STARTS(s, len, "Successfully ", "Setting up ", "Selecting ", "Step ", "Scanning ");
+    case 'U':
+        return STARTS(s, len, "Using cached ", "Unpacking ");
+    case '[':
+        return STARTS(s, len, "[100%]", "[1/");
+    case 'a':
+        return STARTS(s, len, "added ");
+    case 'c':
+        return STARTS(s, len, "cc ", "clang ", "cmake ", "collected ");
+    case 'g':
+        return STARTS(s, len, "gcc ", "g++ ", "go: ");
+    case 'm':
+        return STARTS(s, len, "make: ", "make[");
+    case 'n':
+        return STARTS(s, len, "ninja: ", "npm ");
+    case 'o':
+        return STARTS(s, len, "ok  ", "ok \t");
+    case 'r':
+        return STARTS(s, len, "running ");
+    case 't':
+        return STARTS(s, len, "test ");
+    case 'y':
+        return STARTS(s, len, "yarn ");
+    default:
+        return false;
+    }
+}
+
 bool pith_line_is_build(const pith_line *line) {
-    static const char *const heads[] = {"make: ",
-                                        "make[",
-                                        "gcc ",
-                                        "g++ ",
-                                        "cc ",
-                                        "clang ",
-                                        "[100%]",
-                                        "-- ",
-                                        "cmake ",
-                                        "ninja: ",
-                                        "npm ",
-                                        "yarn ",
-                                        "added ",
-                                        "Compiling ",
-                                        "Finished ",
-                                        "Running ",
-                                        "Downloading ",
-                                        "Downloaded ",
-                                        "Collecting ",
-                                        "Using cached ",
-                                        "Installing ",
-                                        "Successfully ",
-                                        "Requirement already satisfied",
-                                        "Get:",
-                                        "Hit:",
-                                        "Reading ",
-                                        "Building ",
-                                        "Unpacking ",
-                                        "Setting up ",
-                                        "Preparing to ",
-                                        "Selecting ",
-                                        "Processing triggers",
-                                        "ok  ",
-                                        "ok \t",
-                                        "--- PASS",
-                                        "--- FAIL",
-                                        "=== RUN",
-                                        "PASS",
-                                        "FAIL",
-                                        "test ",
-                                        "running ",
-                                        "collected ",
-                                        "+ ",
-                                        "go: ",
-                                        "Step ",
-                                        " ---> ",
-                                        "#1 ",
-                                        "Linking ",
-                                        "[1/",
-                                        "Scanning "};
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
-    if (starts_any(s, len, heads, COUNT(heads))) {
+    if (starts_build(s, len)) {
         return true;
     }
     /* "[ 42%] Building", "[3/17] CC x.o", "tests/test_a.py::test_b PASSED" */
@@ -314,23 +402,75 @@ bool pith_line_is_build(const pith_line *line) {
         const char *close = memchr(s, ']', len < 16 ? len : 16);
         return close != NULL && (close[-1] == '%' || memchr(s, '/', (size_t)(close - s)) != NULL);
     }
-    return find(s, len, " PASSED") != NULL || find(s, len, " FAILED") != NULL ||
-           find(s, len, " ... ok") != NULL;
+    bool tested = holds(line, PITH_MARK_D) &&
+                  (FIND(s, len, " PASSED") != NULL || FIND(s, len, " FAILED") != NULL);
+    return tested || (holds(line, PITH_MARK_DOT) && FIND(s, len, " ... ok") != NULL);
+}
+
+static bool starts_code(const char *s, size_t len) {
+    switch (s[0]) {
+    case '#':
+        return STARTS(s, len, "#include", "#define", "#if", "#endif", "#!");
+    case '*':
+        return STARTS(s, len, "*/", "* ");
+    case '/':
+        return STARTS(s, len, "//", "/*");
+    case '@':
+        return STARTS(s, len, "@");
+    case 'C':
+        return STARTS(s, len, "CREATE ");
+    case 'I':
+        return STARTS(s, len, "INSERT ");
+    case 'S':
+        return STARTS(s, len, "SELECT ");
+    case 'U':
+        return STARTS(s, len, "UPDATE ");
+    case '"':
+        return STARTS(s, len, "\"\"\"");
+    case 'a':
+        return STARTS(s, len, "async ", "await ");
+    case 'b':
+        return STARTS(s, len, "bool ");
+    case 'c':
+        return STARTS(s, len, "class ", "const ", "case ", "char ");
+    case 'd':
+        return STARTS(s, len, "def ");
+    case 'e':
+        return STARTS(s, len, "else", "enum ", "export ", "elif ", "except ", "end");
+    case 'f':
+        return STARTS(s, len, "from ", "func ", "fn ", "for (", "function ");
+    case 'i':
+        return STARTS(s, len, "import ", "if (", "impl ", "int ", "interface ");
+    case 'l':
+        return STARTS(s, len, "let ", "local ");
+    case 'm':
+        return STARTS(s, len, "mod ", "match ", "my ", "module ");
+    case 'n':
+        return STARTS(s, len, "namespace ");
+    case 'p':
+        return STARTS(s, len, "public ", "private ", "protected ", "package ", "pub ");
+    case 'r':
+        return STARTS(s, len, "return ", "return;", "raise ", "require");
+    case 's':
+        return STARTS(s, len, "static ", "struct ", "self.", "switch (", "sub ");
+    case 't':
+        return STARTS(s, len, "type ", "typedef ", "try:", "template");
+    case 'u':
+        return STARTS(s, len, "use ", "use strict");
+    case 'v':
+        return STARTS(s, len, "var ", "void ");
+    case 'w':
+        return STARTS(s, len, "while (", "with ");
+    case 'y':
+        return STARTS(s, len, "yield ");
+    case '}':
+        return STARTS(s, len, "} else");
+    default:
+        return false;
+    }
 }
 
 bool pith_line_is_code(const pith_line *line) {
-    static const char *const heads[] = {
-        "def ",       "class ",     "import ",  "from ",      "#include", "#define",   "#if",
-        "#endif",     "func ",      "fn ",      "return ",    "return;",  "if (",      "for (",
-        "while (",    "else",       "} else",   "var ",       "let ",     "const ",    "public ",
-        "private ",   "protected ", "static ",  "package ",   "use ",     "impl ",     "struct ",
-        "enum ",      "type ",      "typedef ", "//",         "/*",       "*/",        "* ",
-        "#!",         "@",          "async ",   "await ",     "export ",  "function ", "elif ",
-        "try:",       "except ",    "with ",    "yield ",     "raise ",   "self.",     "switch (",
-        "case ",      "namespace ", "template", "void ",      "int ",     "char ",     "bool ",
-        "interface ", "SELECT ",    "CREATE ",  "INSERT ",    "UPDATE ",  "pub ",      "mod ",
-        "match ",     "my ",        "sub ",     "use strict", "end",      "local ",    "module ",
-        "require",    "\"\"\""};
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
     while (len > 0 && (s[len - 1] == '\r' || s[len - 1] == ' ' || s[len - 1] == '\t')) {
@@ -340,14 +480,15 @@ bool pith_line_is_code(const pith_line *line) {
         return false;
     }
     char last = s[len - 1];
-    bool call = find(s, len, "(") != NULL && (last == ':' || last == ')' || last == ',');
-    bool assign = find(s, len, " = ") != NULL || find(s, len, " := ") != NULL ||
-                  find(s, len, " += ") != NULL || find(s, len, " => ") != NULL;
+    bool call = holds(line, PITH_MARK_PAREN) && (last == ':' || last == ')' || last == ',');
+    bool assign = holds(line, PITH_MARK_EQUALS) &&
+                  (FIND(s, len, " = ") != NULL || FIND(s, len, " := ") != NULL ||
+                   FIND(s, len, " += ") != NULL || FIND(s, len, " => ") != NULL);
     if (last == ';' || last == '{' || last == '}' || call || assign) {
         return true;
     }
     /* A keyword alone is also how a sentence begins: prose ends in a full stop. */
-    return last != '.' && starts_any(s, len, heads, COUNT(heads)) && (line->indent > 0 || len < 80);
+    return last != '.' && starts_code(s, len) && (line->indent > 0 || len < 80);
 }
 
 bool pith_line_is_json_string(const pith_line *line) {

@@ -9,8 +9,21 @@
 typedef struct pith_line {
     const char *s;
     size_t len;
-    size_t indent; /* blanks and tabs before the first other character */
+    size_t indent;  /* blanks and tabs before the first other character */
+    unsigned marks; /* PITH_MARK_* of the bytes it holds: most searches end here */
 } pith_line;
+
+enum {
+    PITH_MARK_COLON = 1 << 0,
+    PITH_MARK_EQUALS = 1 << 1,
+    PITH_MARK_PAREN = 1 << 2,   /* ( */
+    PITH_MARK_BRACKET = 1 << 3, /* [ */
+    PITH_MARK_DOT = 1 << 4,
+    PITH_MARK_D = 1 << 5 /* the capital letter */
+};
+
+/* PITH_MARK_* of the bytes s[0, len). */
+unsigned pith_line_marks(const char *s, size_t len);
 
 /* A frame, a panic, a compiler's error or one of its quoted lines. */
 bool pith_line_is_trace(const pith_line *line);

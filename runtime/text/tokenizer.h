@@ -63,6 +63,12 @@ PITH_MUST_USE pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer,
                                                 pith_added_tokens added, const char *text,
                                                 size_t len, pith_token_list *list, pith_err *err);
 
+/* How many tokens encode would append. `list` is scratch and keeps its tokens. */
+PITH_MUST_USE pith_status pith_tokenizer_count(const pith_tokenizer *tokenizer,
+                                               pith_added_tokens added, const char *text,
+                                               size_t len, pith_token_list *list, size_t *n_tok,
+                                               pith_err *err);
+
 /* Writes the bytes that `ids` stand for into a malloc'ed, NUL-ended string. Special added tokens
  * are left out when `skip_special`. Unknown ids are PITH_INVALID. */
 PITH_MUST_USE pith_status pith_tokenizer_decode(const pith_tokenizer *tokenizer,
@@ -76,9 +82,11 @@ uint32_t pith_tokenizer_find(const pith_tokenizer *tokenizer, const char *conten
 /* One more than the largest id. */
 uint32_t pith_tokenizer_vocab_size(const pith_tokenizer *tokenizer);
 
-/* Zero-initialise a list before its first use; reset keeps the memory, free returns it. Trim drops
- * the tokens and what a long text made the list hold, so that a thread's list between texts does
- * not remember the longest; what it has learnt of frequent words stays. */
+/* Zero-initialise a list before its first use, or open it: then it has from the start what it
+ * keeps between texts (2 MiB) and a trim brings it back to that. Reset keeps the memory, free
+ * returns it. Trim drops the tokens and what a long text made the list hold, so that a thread's
+ * list between texts does not remember the longest; what it has learnt of frequent words stays. */
+PITH_MUST_USE pith_status pith_token_list_open(pith_token_list *list, pith_err *err);
 void pith_token_list_reset(pith_token_list *list);
 void pith_token_list_trim(pith_token_list *list);
 void pith_token_list_free(pith_token_list *list);

@@ -16,16 +16,18 @@ typedef struct cache_slot {
     uint32_t serial;          /* of the tokenizer; 0: the slot is empty */
     uint16_t len;             /* bytes of the pre-token */
     uint16_t n;               /* ids */
-    uint32_t ids[SLOT_IDS];
+    uint32_t ids[SLOT_IDS];   /* bytes of the token << PITH_BPE_ID_BITS | id */
 } cache_slot;
 
 _Static_assert(sizeof(cache_slot) == 64, "a slot is a cache line");
+_Static_assert(SLOT_BYTES < 1 << (32 - PITH_BPE_ID_BITS), "an id and its bytes must fit 32 bits");
 
 enum {
     CACHE_WAYS = 2,
     /* 2 MiB. On bench/tokenizer's English (8,206 distinct pre-tokens) a tenth faster than half of
      * it, and no slower than twice as much. */
-    CACHE_SETS = 1 << 14
+    CACHE_SETS = 1 << 14,
+    KEPT_TOKENS = 1024 /* 12 KiB: of the texts that come by the hundred a second */
 };
 
 struct pith_tokenizer_scratch {
@@ -40,6 +42,7 @@ typedef struct encoder {
     pith_token_list *list;
     struct pith_tokenizer_scratch *scratch;
     pith_added_tokens added;
+    size_t *count; /* NULL: tokens go to the list; else they are only counted */
 } encoder;
 
 static bool open_scratch(pith_token_list *list) {
@@ -63,17 +66,28 @@ void pith_token_list_reset(pith_token_list *list) {
     list->len = 0;
 }
 
+pith_status pith_token_list_open(pith_token_list *list, pith_err *err) {
+    *list =
+        (pith_token_list){.items = malloc(KEPT_TOKENS * sizeof(pith_token)), .cap = KEPT_TOKENS};
+    if (list->items == NULL || !open_scratch(list)) {
+        pith_token_list_free(list);
+        return pith_fail(err, PITH_NO_MEMORY, "no memory for a token list");
+    }
+    return PITH_OK;
+}
+
 void pith_token_list_trim(pith_token_list *list) {
-    enum { KEPT_TOKENS = 1024 }; /* 12 KiB: of the texts that come by the hundred a second */
     if (list->scratch != NULL) {
         pith_nfc_free(&list->scratch->nfc);
         pith_bpe_work_free(&list->scratch->work);
     }
     list->len = 0;
     if (list->cap > KEPT_TOKENS) {
-        free(list->items);
-        list->items = NULL;
-        list->cap = 0;
+        pith_token *kept = realloc(list->items, KEPT_TOKENS * sizeof *kept);
+        if (kept != NULL) {
+            list->items = kept;
+            list->cap = KEPT_TOKENS;
+        }
     }
 }
 
@@ -108,6 +122,10 @@ static bool reserve(pith_token_list *list, size_t more) {
 
 /* Appends tokens that follow each other from byte `start` on. */
 static inline bool push_ids(const encoder *e, const uint32_t *ids, size_t n, size_t start) {
+    if (e->count != NULL) {
+        *e->count += n;
+        return true;
+    }
     if (!reserve(e->list, n)) {
         return false;
     }
@@ -123,6 +141,10 @@ static inline bool push_ids(const encoder *e, const uint32_t *ids, size_t n, siz
 }
 
 static bool push_token(const encoder *e, uint32_t id, size_t start, size_t end) {
+    if (e->count != NULL) {
+        *e->count += 1;
+        return true;
+    }
     if (!reserve(e->list, 1)) {
         return false;
     }
@@ -179,26 +201,75 @@ static size_t merge_short(const encoder *e, const char *text, size_t len, uint32
     return pith_bpe_encode_short(bpe, text, len, ids);
 }
 
-static bool push_cached(const encoder *e, const char *text, size_t len, size_t left, size_t start) {
+/* A pre-token on its way through the cache. */
+typedef struct lookup {
     uint64_t key[SLOT_WORDS];
-    load_key(text, len, left, key);
-    cache_slot *set = cache_set(e, key, len);
-    for (size_t way = 0; way < CACHE_WAYS; way++) {
-        if (slot_holds(&set[way], e, key, len)) {
-            return push_ids(e, set[way].ids, set[way].n, start);
+    cache_slot *set;
+    size_t at; /* byte offset into the text */
+    size_t len;
+} lookup;
+
+/* Several are looked up together, so that the cache's lines come while others are read. */
+enum { LOOKUPS = 16 };
+
+/* Merges what the cache does not have. */
+static cache_slot *fill_slot(const encoder *e, const lookup *l, const char *text, uint32_t *ids,
+                             size_t *n) {
+    const pith_bpe *bpe = &e->tokenizer->bpe;
+    *n = merge_short(e, text + l->at, l->len, ids);
+    if (*n > SLOT_IDS) {
+        return NULL;
+    }
+    cache_slot *slot = l->set;
+    slot[1] = slot[0];
+    memcpy(slot->key, l->key, sizeof l->key);
+    slot->serial = e->tokenizer->serial;
+    slot->len = (uint16_t)l->len;
+    slot->n = (uint16_t)*n;
+    for (size_t i = 0; i < *n; i++) {
+        slot->ids[i] = pith_bpe_token_bytes(bpe, ids[i]) << PITH_BPE_ID_BITS | ids[i];
+    }
+    return slot;
+}
+
+/* Appends the tokens of a pre-token from its slot; there is room. */
+static inline void push_slot(pith_token_list *list, const cache_slot *slot, size_t start) {
+    pith_token *out = list->items + list->len;
+    uint32_t at = (uint32_t)start;
+    for (size_t i = 0; i < slot->n; i++) {
+        uint32_t end = at + (slot->ids[i] >> PITH_BPE_ID_BITS);
+        out[i] = (pith_token){
+            .id = slot->ids[i] & ((1U << PITH_BPE_ID_BITS) - 1), .start = at, .end = end};
+        at = end;
+    }
+    list->len += slot->n;
+}
+
+static bool push_lookups(const encoder *e, const lookup *lookups, size_t n, const char *text,
+                         size_t base) {
+    if (e->count == NULL && !reserve(e->list, LOOKUPS * SLOT_BYTES)) { /* a token has a byte */
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const lookup *l = &lookups[i];
+        uint32_t ids[PITH_BPE_SHORT_BYTES];
+        size_t n_ids = 0;
+        const cache_slot *slot = NULL;
+        for (size_t way = 0; way < CACHE_WAYS && slot == NULL; way++) {
+            slot = slot_holds(&l->set[way], e, l->key, l->len) ? &l->set[way] : NULL;
+        }
+        if (slot == NULL) {
+            slot = fill_slot(e, l, text, ids, &n_ids);
+        }
+        if (slot != NULL && e->count != NULL) {
+            *e->count += slot->n;
+        } else if (slot != NULL) {
+            push_slot(e->list, slot, base + l->at);
+        } else if (!push_ids(e, ids, n_ids, base + l->at)) {
+            return false;
         }
     }
-    uint32_t ids[PITH_BPE_SHORT_BYTES];
-    size_t n = merge_short(e, text, len, ids);
-    if (n <= SLOT_IDS) {
-        set[1] = set[0];
-        memcpy(set[0].key, key, sizeof key);
-        set[0].serial = e->tokenizer->serial;
-        set[0].len = (uint16_t)len;
-        set[0].n = (uint16_t)n;
-        memcpy(set[0].ids, ids, n * sizeof *ids);
-    }
-    return push_ids(e, ids, n, start);
+    return true;
 }
 
 static bool push_long(const encoder *e, const char *text, size_t len, size_t start) {
@@ -212,28 +283,48 @@ static bool push_long(const encoder *e, const char *text, size_t len, size_t sta
            push_ids(e, work->ids, work->n_ids, start);
 }
 
+/* A pre-token too long for the cache. */
+static bool push_uncached(const encoder *e, const char *text, size_t len, size_t start) {
+    if (len > PITH_BPE_SHORT_BYTES) {
+        return push_long(e, text, len, start);
+    }
+    uint32_t ids[PITH_BPE_SHORT_BYTES];
+    size_t n = merge_short(e, text, len, ids);
+    return push_ids(e, ids, n, start);
+}
+
 /* Text between added tokens: text[begin, end) of a text of `len`; `base` is added to the spans. */
 static bool encode_gap(const encoder *e, const char *text, size_t len, size_t begin, size_t end,
                        size_t base) {
     pith_pretok_kind kind = e->tokenizer->pretok;
+    lookup lookups[LOOKUPS];
     size_t pos = begin;
     while (pos < end) {
-        size_t next = begin + pith_pretok_next(kind, text + begin, end - begin, pos - begin);
-        size_t n = next - pos;
-        bool ok = true;
-        if (n <= SLOT_BYTES) {
-            ok = push_cached(e, text + pos, n, len - pos, base + pos);
-        } else if (n <= PITH_BPE_SHORT_BYTES) {
-            uint32_t ids[PITH_BPE_SHORT_BYTES];
-            size_t n_ids = merge_short(e, text + pos, n, ids);
-            ok = push_ids(e, ids, n_ids, base + pos);
-        } else {
-            ok = push_long(e, text + pos, n, base + pos);
+        size_t first = pos;
+        size_t n = 0;
+        size_t long_bytes = 0;
+        while (pos < end && n < LOOKUPS && long_bytes == 0) {
+            size_t next = begin + pith_pretok_next(kind, text + begin, end - begin, pos - begin);
+            if (next - pos <= SLOT_BYTES) {
+                lookup *l = &lookups[n++];
+                l->at = pos;
+                l->len = next - pos;
+                load_key(text + pos, l->len, len - pos, l->key);
+                l->set = cache_set(e, l->key, l->len);
+                __builtin_prefetch(l->set);
+            } else {
+                long_bytes = next - pos;
+            }
+            pos = next;
         }
-        if (!ok || pith_slice_spend(n) != PITH_OK) {
+        bool ok = push_lookups(e, lookups, n, text, base);
+        if (ok && long_bytes > 0) {
+            size_t at = pos - long_bytes;
+            ok = push_uncached(e, text + at, long_bytes, base + at);
+        }
+        if (!ok || pith_slice_spend(pos - first) != PITH_OK) {
             return false;
         }
-        pos = next;
     }
     return true;
 }
@@ -302,7 +393,9 @@ static bool encode_piece(const encoder *e, const char *text, size_t start, size_
     if (!encode_normalised(e, nfc->text, nfc->len, 0)) {
         return false;
     }
-    map_spans(nfc, e->list->items + first, e->list->len - first, start);
+    if (e->count == NULL) {
+        map_spans(nfc, e->list->items + first, e->list->len - first, start);
+    }
     return true;
 }
 
@@ -321,9 +414,9 @@ static bool encode_text(const encoder *e, const char *text, size_t len) {
     return done >= len || encode_piece(e, text, done, len);
 }
 
-pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_tokens added,
-                                  const char *text, size_t len, pith_token_list *list,
-                                  pith_err *err) {
+static pith_status encode(const pith_tokenizer *tokenizer, pith_added_tokens added,
+                          const char *text, size_t len, pith_token_list *list, size_t *count,
+                          pith_err *err) {
     if (len > INT32_MAX) {
         return pith_fail(err, PITH_INVALID, "text of %zu bytes, expected less than 2^31", len);
     }
@@ -332,7 +425,7 @@ pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_to
         return pith_fail(err, PITH_INVALID, "invalid UTF-8 at byte %zu", valid);
     }
     size_t before = list->len;
-    encoder e = {.tokenizer = tokenizer, .list = list, .added = added};
+    encoder e = {.tokenizer = tokenizer, .list = list, .added = added, .count = count};
     bool ok = open_scratch(list);
     if (ok) {
         e.scratch = list->scratch;
@@ -347,4 +440,17 @@ pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_to
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the tokens of %zu bytes", len);
     }
     return PITH_OK;
+}
+
+pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_tokens added,
+                                  const char *text, size_t len, pith_token_list *list,
+                                  pith_err *err) {
+    return encode(tokenizer, added, text, len, list, NULL, err);
+}
+
+pith_status pith_tokenizer_count(const pith_tokenizer *tokenizer, pith_added_tokens added,
+                                 const char *text, size_t len, pith_token_list *list, size_t *n_tok,
+                                 pith_err *err) {
+    *n_tok = 0;
+    return encode(tokenizer, added, text, len, list, n_tok, err);
 }

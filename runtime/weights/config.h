@@ -47,6 +47,7 @@ typedef struct pith_model_config {
     uint32_t sep_id;
     uint32_t pad_id;
     double length_exponent; /* see pith_decide_config; 0 in published checkpoints */
+    double repeat_exponent; /* likewise */
     uint32_t span_channels; /* 256 in published checkpoints */
     pith_gate gate;
     double gamma;           /* asymmetric gate only, >= 0 */

@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double GAMMA_MAX = 100.0;         /* pith-mini's recipe learned 1.27 */
-static const double LENGTH_EXPONENT_MAX = 4.0; /* 1 is a price per token; 2 ranks by length alone */
+static const double GAMMA_MAX = 100.0;  /* pith-mini's recipe learned 1.27 */
+static const double EXPONENT_MAX = 4.0; /* 1 is a price per token; 2 ranks by length alone */
 
 static pith_status refuse_unknown_keys(const pith_json_scope *scope, pith_err *err) {
     static const char *const known[] = {
-        "format",        "name",          "word_mode",   "gate",       "gamma",
-        "span_channels", "window_tokens", "halo_tokens", "thresholds", "length_exponent"};
+        "format",         "name",          "word_mode",   "gate",       "gamma",
+        "span_channels",  "window_tokens", "halo_tokens", "thresholds", "length_exponent",
+        "repeat_exponent"};
     const char *key;
     json_t *value;
     /* jansson's iterators take a non-const object and do not change it. */
@@ -64,8 +65,12 @@ static pith_status read_gate(const pith_json_scope *scope, pith_model_config *co
         status = pith_json_real(scope, "gamma", 0.0, GAMMA_MAX, &config->gamma, err);
     }
     if (status == PITH_OK) {
-        status = pith_json_real(scope, "length_exponent", 0.0, LENGTH_EXPONENT_MAX,
+        status = pith_json_real(scope, "length_exponent", 0.0, EXPONENT_MAX,
                                 &config->length_exponent, err);
+    }
+    if (status == PITH_OK) {
+        status = pith_json_real(scope, "repeat_exponent", 0.0, EXPONENT_MAX,
+                                &config->repeat_exponent, err);
     }
     if (status == PITH_OK && config->gate == PITH_GATE_ASYMMETRIC &&
         pith_json_get(scope, "gamma") == NULL) {

@@ -3,6 +3,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/file.h"
 
+#include <limits.h>
 #include <math.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -15,15 +16,18 @@ enum {
     LINE_WORDS_MAX = 4,
     HEX_BYTES = 2 * SHA256_DIGEST_LENGTH,
     BURST_SECONDS = 10,
+    GENERATIONS = INT_MAX / PITH_KEYS_MAX,
     BYTES_PER_TOKEN = 4 /* English prose with the vocabularies at hand has 4.2, code 3.3 */
 };
 
 #define SECOND_NS 1e9
 #define RATE_MAX  1e12
 
-/* One key. Its place in the table is its number. */
+/* One key. Its number is its place in the table and, above that, how many keys have left the place:
+ * the number of a key that is gone is nobody else's. */
 typedef struct slot {
     bool used;
+    uint32_t generation; /* of GENERATIONS: a call would have to last for so many reloads */
     uint8_t digest[SHA256_DIGEST_LENGTH];
     char name[PITH_KEY_NAME_BYTES];
     double rate; /* tokens a second; 0: no limit */
@@ -218,12 +222,14 @@ static void replace(pith_keys *keys, slot *list, size_t n) {
         slot *old = &keys->slots[i];
         slot *kept = bsearch(old, list, n, sizeof *list, compare_names);
         if (kept == NULL || !old->used) {
+            old->generation = (old->generation + old->used) % GENERATIONS;
             old->used = false;
             continue;
         }
         bool same = kept->rate == old->rate && kept->burst == old->burst;
         kept->tokens = same ? old->tokens : fmin(old->tokens, kept->burst);
         kept->refilled_ns = same ? old->refilled_ns : kept->refilled_ns;
+        kept->generation = old->generation;
         *old = *kept;
         kept->used = false; /* placed */
     }
@@ -233,6 +239,7 @@ static void replace(pith_keys *keys, slot *list, size_t n) {
             place++;
         }
         if (list[i].used) {
+            list[i].generation = keys->slots[place].generation;
             keys->slots[place] = list[i];
             keys->n = place >= keys->n ? place + 1 : keys->n;
         }
@@ -298,6 +305,20 @@ size_t pith_keys_count(pith_keys *keys) {
     return n;
 }
 
+static int number_of(const pith_keys *keys, size_t place) {
+    return (int)keys->slots[place].generation * PITH_KEYS_MAX + (int)place;
+}
+
+/* The slot of a number, or NULL: nobody's, or of a key that is gone. Mutex held. */
+static slot *slot_of(pith_keys *keys, int key) {
+    if (key < 0 || (size_t)key % PITH_KEYS_MAX >= keys->n) {
+        return NULL;
+    }
+    size_t place = (size_t)key % PITH_KEYS_MAX;
+    bool here = keys->slots[place].used && number_of(keys, place) == key;
+    return here ? &keys->slots[place] : NULL;
+}
+
 int pith_keys_find(pith_keys *keys, const char *header, size_t len) {
     static const char scheme[] = "Bearer ";
     size_t scheme_len = sizeof scheme - 1;
@@ -311,7 +332,7 @@ int pith_keys_find(pith_keys *keys, const char *header, size_t len) {
     (void)pthread_mutex_lock(&keys->mutex);
     for (size_t i = 0; i < keys->n; i++) { /* all of them, whichever it is */
         bool same = CRYPTO_memcmp(digest, keys->slots[i].digest, sizeof digest) == 0;
-        found = same && keys->slots[i].used ? (int)i : found;
+        found = same && keys->slots[i].used ? number_of(keys, i) : found;
     }
     (void)pthread_mutex_unlock(&keys->mutex);
     return found;
@@ -325,8 +346,8 @@ uint64_t pith_keys_estimate(size_t text_len) {
 
 /* The slot of a key that has a limit, or NULL. Mutex held. */
 static slot *limited(pith_keys *keys, int key) {
-    bool known = key >= 0 && (size_t)key < keys->n && keys->slots[key].used;
-    return known && keys->slots[key].rate > 0 ? &keys->slots[key] : NULL;
+    slot *s = slot_of(keys, key);
+    return s != NULL && s->rate > 0 ? s : NULL;
 }
 
 bool pith_keys_charge(pith_keys *keys, int key, uint64_t tokens, int64_t now_ns,
@@ -365,8 +386,9 @@ void pith_keys_settle(pith_keys *keys, int key, uint64_t charged, uint64_t token
 void pith_keys_name(pith_keys *keys, int key, char name[PITH_KEY_NAME_BYTES]) {
     name[0] = '\0';
     (void)pthread_mutex_lock(&keys->mutex);
-    if (key >= 0 && (size_t)key < keys->n && keys->slots[key].used) {
-        memcpy(name, keys->slots[key].name, PITH_KEY_NAME_BYTES);
+    const slot *s = slot_of(keys, key);
+    if (s != NULL) {
+        memcpy(name, s->name, PITH_KEY_NAME_BYTES);
     }
     (void)pthread_mutex_unlock(&keys->mutex);
 }

@@ -7,7 +7,8 @@
  *
  * Buckets are in tokens: a text is charged an estimate when it comes and the rest, or the change,
  * when its tokens are known, so a bucket may go into debt. Owns its table; any thread. A reload
- * replaces the table at once or not at all; a key that keeps its name keeps its bucket. */
+ * replaces the table at once or not at all; a key that keeps its name keeps its number and its
+ * bucket, and the number of one that is gone stands for nobody. */
 #ifndef PITH_SERVER_ACCESS_KEYS_H
 #define PITH_SERVER_ACCESS_KEYS_H
 

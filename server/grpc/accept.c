@@ -5,6 +5,7 @@
 #include "server/access/relay.h"
 #include "server/grpc/listen.h"
 #include "server/grpc/tap.h"
+#include "server/grpc/tsan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,11 @@ struct pith_accept {
     uint32_t free_head;      /* slot + 1, 0: full */
     pith_accept_stats stats;
 };
+
+/* ThreadSanitizer keeps who opened a descriptor's number until it sees the close, and the core's it
+ * does not see: the number may come back to another loop from fcntl(2), which it does not see
+ * either. Stands for the kernel, which orders the two. */
+static char numbers;
 
 static int64_t now_ns(void) {
     return pith_clock_now(&pith_clock_system);
@@ -233,6 +239,7 @@ static void receive(pith_accept *a, int fd) {
 static void hand_over(pith_accept *a, connection *c) {
     int fd = c->fd;
     int watch = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    PITH_TSAN_ACQUIRE(&numbers);
     (void)epoll_ctl(a->epoll, EPOLL_CTL_DEL, fd, NULL);
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = id_of(a, c)};
     if (watch < 0 || epoll_ctl(a->epoll, EPOLL_CTL_ADD, watch, &event) != 0 ||
@@ -247,6 +254,7 @@ static void hand_over(pith_accept *a, connection *c) {
     c->watch = watch;
     c->handed = true;
     (void)pthread_mutex_unlock(&a->mutex);
+    PITH_TSAN_RELEASE(&numbers); /* `fd` is the core's from here on */
     pith_stay_begin(&a->stay);
     grpc_server_add_channel_from_fd(a->server, fd, a->credentials);
     pith_stay_end(&a->stay);
@@ -348,13 +356,9 @@ static void *accept_loop(void *arg) {
     }
 }
 
-/* Resets the connection and throws away what lies in its queues. A shutdown(2) would leave the core
- * to read on for as long as the peer keeps the receive queue filled. Mutex held. */
+/* Mutex held. */
 static void cut(pith_accept *a, connection *c) {
-    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-    if (connect(c->watch, &nowhere, sizeof nowhere) != 0) {
-        (void)shutdown(c->watch, SHUT_RDWR);
-    }
+    pith_tap_reset(c->watch);
     pith_tap_fail(a->tap, c->fd);
     c->cut = true;
     a->stats.cut++;
@@ -405,6 +409,20 @@ bool pith_accept_cut_busiest(pith_accept *a, uint64_t bytes_min) {
     }
     (void)pthread_mutex_unlock(&a->mutex);
     return found;
+}
+
+size_t pith_accept_cut_all(pith_accept *a) {
+    size_t n = 0;
+    (void)pthread_mutex_lock(&a->mutex);
+    for (uint32_t i = 0; i < a->connections_max; i++) {
+        connection *c = &a->connections[i];
+        if (c->used && c->handed && !c->cut) {
+            cut(a, c);
+            n++;
+        }
+    }
+    (void)pthread_mutex_unlock(&a->mutex);
+    return n;
 }
 
 void pith_accept_read_stats(pith_accept *a, pith_accept_stats *stats) {

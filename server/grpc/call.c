@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CALL_OF(tag, member) ((pith_call *)(void *)((char *)(tag)-offsetof(pith_call, member)))
 
@@ -33,16 +32,16 @@ static void on_arrive(pith_tag *tag, bool ok);
 static void on_message(pith_tag *tag, bool ok);
 static void on_close(pith_tag *tag, bool ok);
 static void on_send(pith_tag *tag, bool ok);
+static void end(pith_call *call);
 
 /* --- references -------------------------------------------------------------------------- */
 
-pith_call *pith_call_new(pith_poller *poller) {
+pith_call *pith_call_new(pith_transport *transport) {
     pith_call *call = calloc(1, sizeof *call);
     if (call == NULL) {
         return NULL;
     }
-    call->transport = poller->transport;
-    call->poller = poller;
+    call->transport = transport;
     call->arrive_tag.fire = on_arrive;
     call->message_tag.fire = on_message;
     call->close_tag.fire = on_close;
@@ -175,16 +174,17 @@ const char *pith_call_request_id(const pith_call *call) {
 }
 
 /* Sixteen hex digits that differ within a process, and most likely between processes. */
-static void make_request_id(char out[PITH_CALL_ID_BYTES], int64_t now_ns) {
-    static atomic_uint_fast64_t counter;
-    uint64_t seed = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed);
-    /* splitmix64's finaliser: a bijection, so numbers of one start time never meet. */
-    uint64_t x = (seed + (uint64_t)(uintptr_t)&counter) * UINT64_C(0x9E3779B97F4A7C15);
+static void make_request_id(char out[PITH_CALL_ID_BYTES], pith_transport *t) {
+    uint64_t n = atomic_fetch_add_explicit(&t->ids, 1, memory_order_relaxed);
+    /* splitmix64's finaliser: a bijection, so no two calls get the same. */
+    uint64_t x = (n + t->id_seed) * UINT64_C(0x9E3779B97F4A7C15);
     x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
     x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
     x ^= x >> 31;
-    x ^= (uint64_t)getpid() << 40 ^ (uint64_t)now_ns >> 20 << 20;
-    (void)snprintf(out, PITH_CALL_ID_BYTES, "%016" PRIx64, x);
+    for (int i = 0; i < 16; i++) {
+        out[i] = "0123456789abcdef"[x >> (60 - 4 * i) & 15];
+    }
+    out[16] = '\0';
 }
 
 static void read_request_id(pith_call *call) {
@@ -198,7 +198,7 @@ static void read_request_id(pith_call *call) {
         memcpy(call->request_id, sent, len);
         call->request_id[len] = '\0';
     } else {
-        make_request_id(call->request_id, call->arrived_ns);
+        make_request_id(call->request_id, call->transport);
     }
     /* A copy: the core may hold it for longer than the call lives. */
     call->header.value = grpc_slice_from_copied_string(call->request_id);
@@ -236,15 +236,31 @@ static void maybe_read(pith_call *call) {
     }
 }
 
+static grpc_op close_op(pith_call *call) {
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    op.data.recv_close_on_server.cancelled = &call->was_cancelled;
+    call->watched = true;
+    return op;
+}
+
+/* From here on the peer's going away is noticed at once. A call that is answered where its message
+ * is handled needs no such notice: its end comes with its answer. Mutex held. */
+static void watch(pith_call *call) {
+    if (!call->watched && (!call->finishing || pith_call_is_dead(call))) {
+        grpc_op op = close_op(call);
+        start_batch(call, &op, 1, &call->close_tag);
+    }
+}
+
 /* Sends what can be sent: one send batch at a time; headers, message and status ride together where
- * they can, so a unary answer is one batch. Mutex held. */
+ * they can, and the call's end with them, so a unary answer is one batch. Mutex held. */
 static void pump(pith_call *call) {
     pith_outgoing *first = call->outbox;
     bool last = call->finishing && (first == NULL || first->next == NULL);
     if (call->sending || call->status_sent || pith_call_is_dead(call) || (first == NULL && !last)) {
         return;
     }
-    grpc_op ops[3];
+    grpc_op ops[4];
     size_t n = 0;
     memset(ops, 0, sizeof ops);
     if (!call->headers_sent) {
@@ -272,6 +288,10 @@ static void pump(pith_call *call) {
         }
         n++;
         call->status_sent = true;
+        if (!call->watched) {
+            ops[n++] = close_op(call);
+            call->ends_with_send = true;
+        }
     }
     call->sending = true;
     call->sending_bytes = first != NULL ? first->bytes : 0;
@@ -291,6 +311,15 @@ static void kill_locked(pith_call *call) {
 
 static void on_send(pith_tag *tag, bool ok) {
     pith_call *call = CALL_OF(tag, send_tag);
+    if (call->ends_with_send) { /* `ok` says nothing then, and nothing more is to be sent */
+        (void)pthread_mutex_lock(&call->mutex);
+        call->sending = false;
+        call->answered = call->was_cancelled == 0;
+        atomic_store_explicit(&call->sending_since_ns, 0, memory_order_relaxed);
+        (void)pthread_mutex_unlock(&call->mutex);
+        end(call);
+        return;
+    }
     (void)pthread_mutex_lock(&call->mutex);
     call->sending = false;
     call->unsent_bytes -= call->sending_bytes;
@@ -526,6 +555,7 @@ static void on_message(pith_tag *tag, bool ok) {
     if (bidi) {
         maybe_read(call);
     }
+    watch(call);
     (void)pthread_mutex_unlock(&call->mutex);
     pith_call_unref(call);
 }
@@ -566,10 +596,9 @@ static void tell_of_end(pith_call *call) {
     }
 }
 
-/* The only notice of a cancelled call; also the end of every other. */
-static void on_close(pith_tag *tag, bool ok) {
-    (void)ok;
-    pith_call *call = CALL_OF(tag, close_tag);
+/* The only notice of a cancelled call; also the end of every other. Gives the batch's reference
+ * back. */
+static void end(pith_call *call) {
     tell_of_end(call);
     if (call->was_cancelled != 0) {
         (void)pthread_mutex_lock(&call->mutex);
@@ -589,6 +618,11 @@ static void on_close(pith_tag *tag, bool ok) {
         (void)atomic_fetch_sub(&call->transport->counters.counted, 1);
     }
     pith_call_unref(call);
+}
+
+static void on_close(pith_tag *tag, bool ok) {
+    (void)ok;
+    end(CALL_OF(tag, close_tag));
 }
 
 static int64_t monotonic_deadline(gpr_timespec deadline) {
@@ -668,7 +702,7 @@ static void on_arrive(pith_tag *tag, bool ok) {
         return;
     }
     /* First of all, so that there is always a request waiting for the next call. */
-    if (pith_transport_arm(call->poller, NULL) != PITH_OK) {
+    if (pith_transport_arm(t, NULL) != PITH_OK) {
         pith_log(PITH_LOG_ERROR, "grpc: no memory to wait for another call");
     }
     atomic_store(&call->refs, 1);
@@ -681,9 +715,11 @@ static void on_arrive(pith_tag *tag, bool ok) {
         call->entry->method->on_open(call);
     }
     pith_transport_link(call);
-    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
-    op.data.recv_close_on_server.cancelled = &call->was_cancelled;
-    start_batch(call, &op, 1, &call->close_tag);
     admit(call);
+    (void)pthread_mutex_lock(&call->mutex);
+    if (call->entry->method->kind != PITH_CALL_UNARY || pith_call_is_dead(call)) {
+        watch(call);
+    }
+    (void)pthread_mutex_unlock(&call->mutex);
     pith_call_unref(call);
 }

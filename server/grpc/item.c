@@ -5,7 +5,6 @@
 #include "runtime/base/utf8.h"
 #include "server/grpc/request.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,18 +100,6 @@ static void set_fault(const pith_item *item, pith_status status, const char *pre
     set_resource(fault, item->model);
 }
 
-/* ErrorInfo.reason where the status alone says too little. */
-static const char *reason_of(pith_refused refused) {
-    switch (refused) {
-    case PITH_REFUSED_DEADLINE:
-        return "QUEUE_TOO_LONG";
-    case PITH_REFUSED_FAULT:
-        return "DEVICE_LOST";
-    default:
-        return NULL;
-    }
-}
-
 /* Takes the text's tokens from the bucket of the call's key, if it has one. */
 static pith_status charge(pith_item *item, pith_fault *fault) {
     const pith_compression *service = pith_call_service(item->call);
@@ -158,7 +145,7 @@ pith_status pith_item_submit(pith_item *item, const pith_compress_request *reque
         set_fault(item, status, prefix, refusal.field, err.text, fault);
         fault->retry_after_ns = refusal.retry_after_ns;
         fault->wait_ns = refusal.wait_ns;
-        fault->reason = reason_of(refusal.reason);
+        fault->reason = pith_rpc_refusal_reason(refusal.reason);
     }
     return status;
 }
@@ -168,6 +155,7 @@ void pith_item_fault(const pith_item *item, const pith_reply *reply, const char 
     const char *text = reply->error == NULL ? pith_status_name(reply->status) : reply->error;
     set_fault(item, reply->status, prefix, reply->error_field, text, fault);
     fault->retry_after_ns = reply->retry_after_ns;
+    fault->reason = pith_rpc_reply_reason(reply);
 }
 
 pith_status pith_item_error(const pith_call *call, const pith_fault *fault, const uint8_t *id,
@@ -214,6 +202,7 @@ void pith_item_observe(const pith_item *item, const pith_reply *reply) {
     pith_request_event event = {
         .entry = item->entry,
         .status = reply->status,
+        .reason = pith_rpc_reply_reason(reply),
         .field = reply->error_field,
         .id = item->id,
         .id_len = item->id_len,
@@ -229,6 +218,7 @@ void pith_refusal_observe(pith_call *call, pith_entry entry, const pith_fault *f
     pith_request_event event = {
         .entry = entry,
         .status = fault->err.status,
+        .reason = fault->reason,
         .field = fault->field,
         .id = id,
         .id_len = id_len,
@@ -255,26 +245,49 @@ void pith_usage_add(pith_usage *usage, const pith_reply *reply) {
     at_least(&usage->timing.total_ns, reply->timing.total_ns);
 }
 
-/* Writes "NAME;dur=MILLISECONDS"; printf's floats cost more than the rest of the header. */
-static size_t put_ms(char *out, size_t room, const char *name, int64_t ns) {
-    int64_t us = ((ns < 0 ? 0 : ns) + 500) / 1000;
-    int n = snprintf(out, room, "%s;dur=%" PRId64 ".%03d", name, us / 1000, (int)(us % 1000));
-    return n < 0 || (size_t)n >= room ? 0 : (size_t)n;
+/* printf costs more than all else that is done for a call's trailers. */
+static char *put_text(char *at, const char *text) {
+    size_t len = strlen(text);
+    memcpy(at, text, len);
+    return at + len;
 }
+
+static char *put_number(char *at, uint64_t n, int digits_min) {
+    char digits[20];
+    int len = 0;
+    for (; n > 0 || len < digits_min; n /= 10) {
+        digits[len++] = (char)('0' + n % 10);
+    }
+    while (len > 0) {
+        *at++ = digits[--len];
+    }
+    return at;
+}
+
+/* "NAME;dur=MILLISECONDS" with three places. */
+static char *put_ms(char *at, const char *name, int64_t ns) {
+    uint64_t us = ns < 0 ? 0 : ((uint64_t)ns + 500) / 1000;
+    at = put_number(put_text(put_text(at, name), ";dur="), us / 1000, 1);
+    return put_number(put_text(at, "."), us % 1000, 3);
+}
+
+/* A number has at most 20 digits; the names of the longer trailer and its signs have 62 bytes. */
+enum { TRAILER_BYTES = 62 + 5 * 20 + 1 };
 
 void pith_usage_send(const pith_usage *usage, pith_call *call) {
     if (!usage->any) {
         return;
     }
-    char text[192];
-    (void)snprintf(text, sizeof text, "input_tokens=%" PRIu64 ", kept_tokens=%" PRIu64,
-                   usage->input_tokens, usage->kept_tokens);
+    char text[TRAILER_BYTES];
+    char *at = put_number(put_text(text, "input_tokens="), usage->input_tokens, 1);
+    at = put_number(put_text(at, ", kept_tokens="), usage->kept_tokens, 1);
+    *at = '\0';
     pith_call_add_trailer(call, "pith-usage", text);
     const pith_timing *t = &usage->timing;
-    size_t n = put_ms(text, sizeof text, "queue", t->queue_ns);
-    n += put_ms(text + n, sizeof text - n, ", tokenize", t->tokenize_ns);
-    n += put_ms(text + n, sizeof text - n, ", model", t->model_ns);
-    n += put_ms(text + n, sizeof text - n, ", finish", t->finish_ns);
-    (void)put_ms(text + n, sizeof text - n, ", total", t->total_ns);
+    at = put_ms(text, "queue", t->queue_ns);
+    at = put_ms(at, ", tokenize", t->tokenize_ns);
+    at = put_ms(at, ", model", t->model_ns);
+    at = put_ms(at, ", finish", t->finish_ns);
+    *put_ms(at, ", total", t->total_ns) = '\0';
     pith_call_add_trailer(call, "server-timing", text);
 }

@@ -447,6 +447,39 @@ def drain(script):
     script.check("the_cut_is_counted", any("cut 1" in line for line in server.lines), server.lines)
 
 
+def stalled(script):
+    """An engine thread that stands for four seconds: both ports say so and answer, then it goes on."""
+    if not script.args.fake:
+        return
+    server = start(script, "--health", "127.0.0.1:0")
+    check = script.unary(script.channel(own=True, addr=server.health), "/grpc.health.v1.Health/Check",
+                         "grpc.health.v1.HealthCheckRequest", "grpc.health.v1.HealthCheckResponse")
+
+    def look():
+        """(/livez, its text, /readyz, gRPC's liveness, the metric)."""
+        live, ready = ask(server, "GET", "/livez"), ask(server, "GET", "/readyz")
+        status = check(script.messages["grpc.health.v1.HealthCheckRequest"](service="liveness"), timeout=10).status
+        return live[0], live[2], ready[0], status, metric(server, 'pith_engine_state{state="stalled"}')
+
+    before = look()
+    script.check("an_engine_that_beats_is_live_and_ready", before == (200, b"live\n", 200, 1, 0), before)
+    seen, slowest, began = [before], 0, time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        text = pool.submit(compress, server, "@freeze=4000 word")
+        while time.monotonic() - began < 6 and (len(seen) < 3 or seen[-1] != before):
+            asked = time.monotonic()
+            now = look()
+            slowest = max(slowest, time.monotonic() - asked)
+            seen += [now] if now != seen[-1] else []
+            time.sleep(0.05)
+        status = text.result()[0]
+    script.check("livez_of_a_stalled_engine_is_503", any(one[:3] == (503, b"stalled\n", 503) for one in seen), seen)
+    script.check("all_of_them_say_that_it_stalls", (503, b"stalled\n", 503, 2, 1) in seen, seen)
+    script.check("and_live_again_when_it_moves", seen[-1] == before and status == 200, (seen, status))
+    script.check("probes_of_a_stalled_engine_are_answered_at_once", slowest < 2, slowest)
+    server.stop()
+
+
 if __name__ == "__main__":
     script = Script(__doc__)
-    sys.exit(script.run(answers, bad_bodies, bounds, connections, waiting, metrics, keys, placeholders, tls, drain))
+    sys.exit(script.run(answers, bad_bodies, bounds, connections, waiting, metrics, keys, placeholders, tls, stalled, drain))

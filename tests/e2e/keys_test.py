@@ -1,4 +1,5 @@
 """Bearer keys: who is let in, who is not, what a key may use, reload; and what needs no key."""
+import concurrent.futures
 import os
 import signal
 import sys
@@ -23,6 +24,13 @@ def health(script, addr):
     check = script.unary(script.channel(own=True, addr=addr), "/grpc.health.v1.Health/Check",
                          "grpc.health.v1.HealthCheckRequest", "grpc.health.v1.HealthCheckResponse")
     return check(script.messages["grpc.health.v1.HealthCheckRequest"](), timeout=10).status
+
+
+def both_ports(script, server):
+    """Connections come and go on two accept loops, which are given each other's descriptor numbers."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        states = list(pool.map(lambda addr: health(script, addr), [server.addr, server.health] * 30))
+    script.check("probes_of_both_ports_are_answered_side_by_side", states == [1] * 60, states)
 
 
 def keys(script):
@@ -53,6 +61,7 @@ def keys(script):
     script.check("a_stream_with_a_key_is_served", n == 1, n)
     script.check("health_needs_no_key", health(script, server.addr) == 1)
     script.check("the_port_of_health_needs_no_key", health(script, server.health) == 1)
+    both_ports(script, server)
     code, _, _, _ = script.failure(lambda: script.compress(script.channel(own=True, addr=server.health))(
         script.request(text="x"), timeout=10, metadata=GOOD))
     script.check("the_port_of_health_serves_nothing_else", code == "UNIMPLEMENTED", code)
@@ -117,6 +126,10 @@ def loading(script):
     status, headers, reply = http_test.compress(server, "x")
     script.check("before_warm_up_http_compresses_nothing", status == 503 and int(headers["Retry-After"]) >= 1 and
                  reply["error"]["reason"] == "LOADING", (status, headers, reply))
+    name = 'pith_requests_total{method="%s",code="UNAVAILABLE",reason="%s"}'
+    counts = [http_test.metric(server, name % (method, reason)) for reason in ("LOADING", "DRAINING", "DEVICE_LOST")
+              for method in ("pith.v1.CompressionService/Compress", "POST /compress")]
+    script.check("before_warm_up_refusals_are_counted_as_such", counts == [1, 1, 0, 0, 0, 0], counts)
     states = [http_test.metric(server, f'pith_engine_state{{state="{name}"}}') for name in ("loading", "serving")]
     script.check("metrics_say_that_the_model_loads", states == [1, 0], states)
     script.check("after_warm_up_http_is_ready", wait_until(lambda: http_test.ask(server, "GET", "/readyz")[0] == 200, 10) and

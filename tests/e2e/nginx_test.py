@@ -1,5 +1,7 @@
 """nginx before pithd, with the configuration that users begin with (deploy/nginx/pith.conf): calls, streams
-and refusals pass; rapid reset and header blocks without end are nginx's, and others do not notice."""
+and refusals pass; rapid reset and header blocks without end are nginx's, and others do not notice; out of
+descriptors, nginx and pithd each serve on and recover."""
+import collections
 import http.client
 import os
 import re
@@ -29,21 +31,22 @@ def free_port():
 
 
 class Front:
-    """nginx on a free port before a pithd of its own."""
+    """nginx on a free port before a pithd of its own; `fds` and `pithd_fds`: how many they may open."""
 
-    def __init__(self, script):
+    def __init__(self, script, fds=None, pithd_fds=None):
         self.script = script
         self.folder = tempfile.mkdtemp()
         self.chain, key = f"{self.folder}/tls.crt", f"{self.folder}/tls.key"
         http_test.self_signed(self.chain, key)
-        self.server = script.start("--http", "127.0.0.1:0", "--max-connections", "2048")
+        self.server = script.start("--http", "127.0.0.1:0", "--max-connections", "2048", limit_fds=pithd_fds)
         self.port = free_port()
         with open(os.path.join(ROOT, "deploy/nginx/pith.conf"), encoding="utf-8") as file:
             text = file.read()
         for theirs, ours in (("listen 443 ", f"listen 127.0.0.1:{self.port} "), ("127.0.0.1:50051", self.server.addr),
                              ("127.0.0.1:8080", self.server.http), ("/etc/pith/", self.folder + "/"),
                              ("/var/lib/nginx/", self.folder + "/"), ("/run/pith-nginx.pid", self.folder + "/pid"),
-                             ("worker_processes auto", "worker_processes 1"), ("worker_rlimit_nofile 65536;", "")):
+                             ("worker_processes auto", "worker_processes 1"),
+                             ("worker_rlimit_nofile 65536;", f"worker_rlimit_nofile {fds};" if fds else "")):
             assert theirs in text, theirs
             text = re.sub(r"(?m)^(?!#)(.*)" + re.escape(theirs), lambda m: m.group(1) + ours, text)
         config = f"{self.folder}/nginx.conf"
@@ -229,6 +232,42 @@ def gone(script, front):
     script.check("behind_nginx_a_server_that_is_gone_is_unavailable", code == "UNAVAILABLE", code)
 
 
+def count(codes):
+    return dict(collections.Counter(codes))
+
+
+def out_of_descriptors(script):
+    """Connections that take every descriptor nginx has, then calls that take every one pithd has."""
+    front = Front(script, fds=100, pithd_fds=96 if script.args.fake else None)
+    known = script.compress(front.channel())
+    ask = lambda call, text="x": script.failure(lambda: call(script.request(text=text), timeout=20))[0]
+    ask(known)
+    flood = []
+    for _ in range(300):
+        try:
+            flood.append(socket.create_connection(("127.0.0.1", front.port), timeout=5))
+        except OSError:
+            pass
+    full = wait_until(lambda: "Too many open files" in front.said(), 5)
+    codes = [ask(known) for _ in range(5)]
+    print(f"# nginx out of descriptors: {len(flood)} connections, a known one's calls: {count(codes)}")
+    script.check("nginx_says_that_it_is_out_of_descriptors", full, front.said())
+    script.check("a_known_connection_is_served_while_nginx_is_out_of_descriptors", codes == ["OK"] * 5, codes)
+    for sock in flood:
+        sock.close()
+    script.check("nginx_serves_new_connections_after_the_flood",
+                 wait_until(lambda: ask(script.compress(front.channel())) == "OK", 20), front.said())
+    if script.args.fake:
+        calls = [known.future(script.request(text="@delay=1500 x"), timeout=20) for _ in range(40)]
+        codes = [script.failure(one.result)[0] for one in calls]
+        print(f"# 40 calls at once where pithd takes 24 connections: {count(codes)}")
+        script.check("calls_over_pithds_descriptors_are_unavailable_and_the_others_answered",
+                     10 <= codes.count("OK") <= 24 and set(codes) == {"OK", "UNAVAILABLE"}, count(codes))
+        script.check("every_call_is_served_once_they_are_free_again",
+                     wait_until(lambda: ask(known) == "OK", 10) and [ask(known) for _ in range(20)] == ["OK"] * 20)
+    front.stop()
+
+
 def nginx(script):
     if script.args.pithd is None:
         return
@@ -241,6 +280,7 @@ def nginx(script):
         for part in (passes, rapid_reset, header_blocks, gone):
             part(script, front)
     front.stop()
+    out_of_descriptors(script)
 
 
 if __name__ == "__main__":

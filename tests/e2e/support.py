@@ -75,6 +75,8 @@ def message_class(descriptor):
 class Server:
     """A pithd of our own on a free port."""
 
+    started = []
+
     def __init__(self, path, args=(), limit_fds=None, listen="127.0.0.1:0"):
         command = [path, *(["--listen", listen] if listen else []), *args]
         before = None
@@ -84,6 +86,7 @@ class Server:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace",
                                         preexec_fn=before)
         atexit.register(self.process.kill)  # a part that fails leaves its server behind
+        self.started.append(self)
         self.lines = []
         self.addr = None
         self.http = None
@@ -123,6 +126,13 @@ class Server:
             print(text[max(0, report - 100):][:6000], flush=True)
             raise RuntimeError(f"the server ended with {code}")
 
+    def died(self):
+        """What a server said that has ended by itself, or of which a sanitizer has something to say."""
+        text = "".join(self.lines)
+        report = text.find("Sanitizer")
+        code = self.process.poll()
+        return "" if code in (None, 0) and report < 0 else f"; a server ended with {code}: {text[max(0, report):][:3000]}"
+
     def rss_mib(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return [int(line.split()[1]) // 1024 for line in status if line.startswith("VmRSS")][0]
@@ -130,6 +140,11 @@ class Server:
     def is_sanitized(self):
         with open(f"/proc/{self.process.pid}/maps") as maps:
             return any("libasan" in line or "libtsan" in line for line in maps)
+
+
+def under_tsan(server):
+    with open(f"/proc/{server.process.pid}/maps") as maps:
+        return "libtsan" in maps.read()
 
 
 class Script:
@@ -147,6 +162,10 @@ class Script:
 
     def start(self, *args, **kwargs):
         return Server(self.args.pithd, [*self.args.pithd_args.split(), *args], **kwargs)
+
+    def patience(self, seconds):
+        """How long a client waits for its turn: longer beside a server that ThreadSanitizer slows down."""
+        return seconds * (5 if self.server and under_tsan(self.server) else 1)
 
     def channel(self, own=False, options=(), addr=None):
         return grpc.insecure_channel(addr or self.addr, [*UNLIMITED, *options,
@@ -206,6 +225,8 @@ class Script:
                 part(self)
             except Exception:
                 self.check(part.__name__, False, traceback.format_exc()[-600:])
+                time.sleep(1)  # for the last words of a server that is why
+                print("\n".join(filter(None, (one.died() for one in Server.started))), flush=True)
         if self.server is not None:
             try:
                 self.server.stop()

@@ -18,6 +18,7 @@ typedef struct script {
     pith_status refuse;
     char field[32];
     int64_t retry_ns;
+    int64_t freeze_ns; /* the engine stands for so long */
 } script;
 
 struct pith_job {
@@ -46,6 +47,7 @@ struct pith_engine {
     bool draining;
     bool stopping;
     bool frozen;
+    int64_t frozen_until_ns;
     pith_engine_stats stats;
 };
 
@@ -96,6 +98,8 @@ static script read_script(const char *text, size_t len) {
             out.delay_ns = strtoll(value, NULL, 10) * 1000000;
         } else if ((value = directive(text, end, "@retry=")) != NULL) {
             out.retry_ns = strtoll(value, NULL, 10) * 1000000;
+        } else if ((value = directive(text, end, "@freeze=")) != NULL) {
+            out.freeze_ns = strtoll(value, NULL, 10) * 1000000;
         } else if ((value = directive(text, end, "@status=")) != NULL) {
             out.status = status_named(value, (size_t)(end - value));
         } else if ((value = directive(text, end, "@refuse=")) != NULL) {
@@ -242,7 +246,8 @@ static void *engine_loop(void *arg) {
     (void)pthread_mutex_lock(&engine->mutex);
     while (!engine->stopping || engine->jobs != NULL) {
         int64_t now = now_ns();
-        if (!engine->frozen || engine->stopping) {
+        bool frozen = engine->frozen || now < engine->frozen_until_ns;
+        if (!frozen || engine->stopping) {
             engine->stats.heartbeat_ns = now;
             pith_job *job = take_due(engine, now);
             if (job != NULL) {
@@ -347,6 +352,9 @@ pith_status pith_engine_submit(pith_engine *engine, const pith_compress_request 
         made->explain = request->explain;
         made->accepted_ns = now_ns();
         made->due_ns = made->accepted_ns + s.delay_ns;
+        if (s.freeze_ns > 0) {
+            engine->frozen_until_ns = made->accepted_ns + s.freeze_ns;
+        }
         made->deadline_ns = opts->deadline_ns;
         made->reply = opts->reply;
         made->user = opts->user;

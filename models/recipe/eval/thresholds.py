@@ -103,5 +103,5 @@ def operating_points(model, items):
         logits = export.token_outputs(model, item)[2]
         folded = export.word_logits(logits, item["word"], len(item["spans"]))
         doc = text.document(item)
-        pairs.append((doc, text.priced(folded, doc.tokens)))
+        pairs.append((doc, text.priced_words(folded, doc)))
     return from_scores(pairs)

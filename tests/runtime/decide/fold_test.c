@@ -1,5 +1,6 @@
 /* Repeated lines: which stay, what the reply counts, time and collisions. */
 #include "runtime/decide/fold.h"
+#include "runtime/decide/table.h"
 
 #include "tests/runtime/decide/fixture.h"
 
@@ -266,8 +267,8 @@ static void kinds_and_identifiers_that_collide_are_told_apart(void **state) {
         }
         free(held);
         assert_int_equal(folds[0].n_folded, n_kinds[c]);
-        uint32_t least = c == 0 ? n_kinds[c] : PITH_FOLD_PROBES_MAX / 2;
-        assert_in_range(folds[1].n_folded, least, c == 0 ? least : PITH_FOLD_PROBES_MAX + 1);
+        uint32_t least = c == 0 ? n_kinds[c] : PITH_TABLE_PROBES_MAX / 2;
+        assert_in_range(folds[1].n_folded, least, c == 0 ? least : PITH_TABLE_PROBES_MAX + 1);
         for (uint32_t i = 0; i < folds[1].n_lines; i++) {
             assert_true(folds[0].lines[i].folded || !folds[1].lines[i].folded);
         }

@@ -10,7 +10,7 @@
 
 static void check_ranking(uint32_t n, uint32_t levels) {
     pith_item *items = calloc(n, sizeof *items);
-    uint64_t *keys = malloc(n * sizeof *keys);
+    uint64_t *keys = malloc(2 * (size_t)n * sizeof *keys);
     uint32_t *order = malloc(n * sizeof *order);
     bool *seen = calloc(n, sizeof *seen);
     uint32_t n_free = 0;

@@ -491,6 +491,111 @@ static void a_storm_of_cancels_and_deadlines_loses_no_reply(void **state) {
     free(storms);
 }
 
+enum { CROWD_THREADS = 4, CROWD_TEXTS = 200 };
+
+typedef struct crowd {
+    pith_engine *engine;
+    char *text;
+    kept_reply alone;
+    uint32_t same;
+} crowd;
+
+static void *crowd_main(void *arg) {
+    crowd *c = arg;
+    for (int i = 0; i < CROWD_TEXTS; i++) {
+        kept_reply kept;
+        kept_reply_init(&kept);
+        if (submit(c->engine, c->text, &kept, (pith_submit_opts){0}, NULL, NULL) == PITH_OK) {
+            kept_reply_wait(&kept);
+            c->same += kept.count == 1 && kept.status == PITH_OK &&
+                       kept.text_len == c->alone.text_len &&
+                       memcmp(kept.text, c->alone.text, kept.text_len) == 0;
+        }
+        kept_reply_free(&kept);
+    }
+    return NULL;
+}
+
+/* The engine thread looks up now and then: whoever comes just then takes the long way. */
+enum { IDLE_TRIES = 20, IDLE_US = 10000 };
+
+static void a_short_text_to_an_idle_engine_is_answered_before_submit_returns(void **state) {
+    fake_runner fake;
+    pith_engine *engine = faked_anywhere(&fake, (pith_engine_opts){0});
+    char *text = words_of(40, 9);
+    uint32_t at_once = 0;
+    for (int i = 0; i < IDLE_TRIES; i++) {
+        kept_reply kept;
+        kept_reply_init(&kept);
+        (void)usleep(IDLE_US);
+        assert_int_equal(submit(engine, text, &kept, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
+        (void)pthread_mutex_lock(&kept.mutex);
+        at_once += kept.count;
+        (void)pthread_mutex_unlock(&kept.mutex);
+        kept_reply_wait(&kept);
+        assert_int_equal(kept.status, PITH_OK);
+        kept_reply_free(&kept);
+    }
+    assert_true(at_once > IDLE_TRIES / 2);
+    pith_engine_stats stats;
+    pith_engine_read_stats(engine, &stats);
+    assert_int_equal(stats.in_flight, 0);
+    assert_int_equal(stats.steps, IDLE_TRIES);
+    pith_engine_close(engine);
+    free(text);
+}
+
+static void a_step_that_who_submits_began_is_ended_by_the_engine_thread(void **state) {
+    fake_runner fake;
+    pith_engine *engine = faked_anywhere(&fake, (pith_engine_opts){0});
+    char *text = words_of(40, 10);
+    uint32_t begun = 0;
+    for (int i = 0; i < IDLE_TRIES; i++) {
+        kept_reply kept;
+        kept_reply_init(&kept);
+        (void)usleep(IDLE_US);
+        atomic_store(&fake.held, true);
+        assert_int_equal(submit(engine, text, &kept, (pith_submit_opts){0}, NULL, NULL), PITH_OK);
+        begun += atomic_load(&fake.n_submitted) == (uint32_t)i + 1;
+        (void)pthread_mutex_lock(&kept.mutex);
+        assert_int_equal(kept.count, 0);
+        (void)pthread_mutex_unlock(&kept.mutex);
+        atomic_store(&fake.held, false);
+        kept_reply_wait(&kept);
+        assert_int_equal(kept.status, PITH_OK);
+        kept_reply_free(&kept);
+    }
+    assert_true(begun > IDLE_TRIES / 2);
+    pith_engine_close(engine);
+    free(text);
+}
+
+/* Anyone may drive, and all do: what comes back is what one alone gets. */
+static void texts_of_many_threads_at_once_get_their_own_bytes(void **state) {
+    fake_runner fake;
+    pith_engine *engine = faked_anywhere(&fake, (pith_engine_opts){0});
+    crowd crowds[CROWD_THREADS];
+    pthread_t threads[CROWD_THREADS];
+    for (uint32_t i = 0; i < CROWD_THREADS; i++) {
+        crowds[i] = (crowd){.engine = engine, .text = words_of(30 + 5 * i, i + 1)};
+        kept_reply_init(&crowds[i].alone);
+        assert_int_equal(
+            submit(engine, crowds[i].text, &crowds[i].alone, (pith_submit_opts){0}, NULL, NULL),
+            PITH_OK);
+        kept_reply_wait(&crowds[i].alone);
+    }
+    for (uint32_t i = 0; i < CROWD_THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, crowd_main, &crowds[i]), 0);
+    }
+    for (uint32_t i = 0; i < CROWD_THREADS; i++) {
+        (void)pthread_join(threads[i], NULL);
+        assert_int_equal(crowds[i].same, CROWD_TEXTS);
+        kept_reply_free(&crowds[i].alone);
+        free(crowds[i].text);
+    }
+    pith_engine_close(engine);
+}
+
 static void models_that_cannot_be_served_are_refused_by_name(void **state) {
     pith_engine *engine;
     pith_err err = {0};
@@ -525,6 +630,9 @@ int main(void) {
         cmocka_unit_test(a_draining_engine_finishes_what_it_has_and_takes_no_more),
         cmocka_unit_test(closing_answers_everything_that_was_accepted),
         cmocka_unit_test(a_storm_of_cancels_and_deadlines_loses_no_reply),
+        cmocka_unit_test(a_short_text_to_an_idle_engine_is_answered_before_submit_returns),
+        cmocka_unit_test(a_step_that_who_submits_began_is_ended_by_the_engine_thread),
+        cmocka_unit_test(texts_of_many_threads_at_once_get_their_own_bytes),
         cmocka_unit_test(models_that_cannot_be_served_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);

@@ -239,13 +239,22 @@ pith_engine *engine_on(const char *dir, pith_engine_opts opts) {
     return engine;
 }
 
-pith_engine *faked(fake_runner *fake, pith_engine_opts opts) {
+static pith_engine *faked_by(fake_runner *fake, pith_engine_opts opts, bool anywhere) {
     pith_runner runner;
     fake_runner_init(fake, &runner);
+    runner.anywhere = anywhere;
     opts.runner = &runner;
     pith_engine *engine = engine_on(model_dir, opts);
     assert_non_null(engine);
     return engine;
+}
+
+pith_engine *faked(fake_runner *fake, pith_engine_opts opts) {
+    return faked_by(fake, opts, false);
+}
+
+pith_engine *faked_anywhere(fake_runner *fake, pith_engine_opts opts) {
+    return faked_by(fake, opts, true);
 }
 
 pith_status submit(pith_engine *engine, const char *text, kept_reply *kept, pith_submit_opts opts,

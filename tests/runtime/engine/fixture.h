@@ -74,6 +74,9 @@ extern char *model_dir;
 int make_model(void **state);
 int remove_model(void **state);
 
+/* The same by a runner that any thread may drive. */
+pith_engine *faked_anywhere(fake_runner *fake, pith_engine_opts opts);
+
 /* Opens an engine on `dir`; opts may set everything but the models. */
 pith_engine *engine_on(const char *dir, pith_engine_opts opts);
 

@@ -98,7 +98,7 @@ static void the_pith_object_is_read_whole(void **state) {
         parse(&config,
               "{\"pith\": {\"format\": 1, \"name\": \"pith-mini\", \"word_mode\": \"raw\", "
               "\"gate\": \"asymmetric\", \"gamma\": 1.27, \"span_channels\": 32, "
-              "\"length_exponent\": 0.5, "
+              "\"length_exponent\": 0.5, \"repeat_exponent\": 0.25, "
               "\"window_tokens\": 1024, \"halo_tokens\": 128, "
               "\"thresholds\": {\"log\": 0.55, \"prose\": 1}}}",
               &err),
@@ -108,6 +108,7 @@ static void the_pith_object_is_read_whole(void **state) {
     assert_int_equal(config.gate, PITH_GATE_ASYMMETRIC);
     assert_true(config.gamma == 1.27);
     assert_true(config.length_exponent == 0.5);
+    assert_true(config.repeat_exponent == 0.25);
     assert_int_equal(config.span_channels, 32);
     assert_int_equal(config.window_tokens, 1024);
     assert_int_equal(config.halo_tokens, 128);

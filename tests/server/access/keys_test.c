@@ -192,6 +192,34 @@ static void a_reload_keeps_numbers_and_buckets_or_changes_nothing(void **state) 
     pith_keys_close(keys);
 }
 
+static void a_text_of_a_key_that_is_gone_is_settled_with_nobody(void **state) {
+    pith_keys *keys = keys_of("a first-key-0123456 100 500\n");
+    int64_t now = 3600 * SECOND * 1000;
+    int64_t retry;
+    pith_err err;
+    char name[PITH_KEY_NAME_BYTES];
+    int gone = find(keys, "Bearer first-key-0123456");
+    assert_true(pith_keys_charge(keys, gone, 10, now, &retry));
+    put("b other-key-0123456 100 500\n"); /* takes the place of a */
+    assert_int_equal(pith_keys_reload(keys, &err), PITH_OK);
+    int b = find(keys, "Bearer other-key-0123456");
+    assert_int_not_equal(b, gone);
+    pith_keys_name(keys, gone, name);
+    assert_string_equal(name, "");
+    assert_true(pith_keys_charge(keys, b, 1, now, &retry));
+    pith_keys_settle(keys, gone, 10, 510); /* 500 more than was thought: not b's */
+    assert_true(pith_keys_charge(keys, b, 499, now, &retry));
+    pith_keys_settle(keys, gone, 500, 0); /* and nothing back to b */
+    assert_false(pith_keys_charge(keys, b, 1, now, &retry));
+    put("a first-key-0123456 100 500\nb other-key-0123456 100 500\n"); /* a is somebody new */
+    assert_int_equal(pith_keys_reload(keys, &err), PITH_OK);
+    assert_int_equal(find(keys, "Bearer other-key-0123456"), b);
+    int back = find(keys, "Bearer first-key-0123456");
+    assert_true(back >= 0 && back != gone);
+    assert_true(pith_keys_charge(keys, back, 500, now, &retry));
+    pith_keys_close(keys);
+}
+
 static int forget_file(void **state) {
     (void)unlink(path);
     return 0;
@@ -206,6 +234,7 @@ int main(void) {
         cmocka_unit_test(a_text_over_the_burst_passes_alone_and_leaves_a_debt),
         cmocka_unit_test(the_estimate_is_settled_by_what_it_was),
         cmocka_unit_test(a_reload_keeps_numbers_and_buckets_or_changes_nothing),
+        cmocka_unit_test(a_text_of_a_key_that_is_gone_is_settled_with_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, forget_file);
 }
