@@ -46,17 +46,29 @@ install_packages() {
         "${missing[@]}" >/dev/null
 }
 
-# go_tool NAME MODULE@VERSION: without a Go that is new enough the tests that need it are skipped.
-go_tool() {
-    [ -x "$tools/bin/$1" ] && return
+# Without a Go that is new enough the tests that need the program $1 are skipped.
+go_is_new_enough() {
     local minor
     minor=$({ go env GOVERSION 2>/dev/null || true; } | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
     if [ "${minor:-0}" -lt 24 ]; then
         echo "bootstrap: no Go 1.24 or later: tests with $1 will be skipped"
-        return
+        return 1
     fi
     echo "bootstrap: building $1"
+}
+
+# go_tool NAME MODULE@VERSION
+go_tool() {
+    [ -x "$tools/bin/$1" ] && return
+    go_is_new_enough "$1" || return 0
     GOBIN=$tools/bin GOFLAGS=-mod=mod go install "$2"
+}
+
+# go_program NAME FOLDER: one of ours, built anew when its source has changed.
+go_program() {
+    [ -x "$tools/bin/$1" ] && [ -z "$(find "$2" -newer "$tools/bin/$1" -type f)" ] && return
+    go_is_new_enough "$1" || return 0
+    (cd "$2" && GOFLAGS=-mod=readonly go build -o "$tools/bin/$1" .)
 }
 
 # out_of_package PACKAGE PATH: the program alone; the package would also install and start a service.
@@ -119,6 +131,7 @@ if [ "$what" != --build ]; then
     out_of_package nginx usr/sbin/nginx
     go_tool ghz github.com/bojand/ghz/cmd/ghz@v0.93.0
     go_tool grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+    go_program go_client tests/e2e/go
 fi
 if [ "$what" = --bench ]; then
     bench_peers

@@ -112,6 +112,11 @@ def main():
         ("e2e", lambda t, n: stage_command(t, n, "tests/e2e/run.sh")),
         ("fuzz", lambda t, n: stage_command(t, n, f"tests/fuzz/run.sh {seconds}")),
     ]
+    if args.long:
+        stages += [
+            ("overload", lambda t, n: stage_command(t, n, "bench/serve/run.sh --only overload --check")),
+            ("soak", lambda t, n: stage_command(t, n, f"{PYTHON} tests/soak/soak.py --minutes 10")),
+        ]
     tally = Tally()
     for name, body in stages:
         if args.only and args.only not in name:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A whole server under load, beside the engine alone and beside peers. Arguments go to serve.py:
 # --seconds S of each measurement (5), --rounds N, --only PART,PART of closed, engine, null, http, open,
-# overload, mixed, streams, cancel, giant, peers.
+# overload, mixed, streams, cancel, giant, peers; --check: goals that are missed fail (make test-long).
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 export PATH=$PWD/build/tools/bin:$PATH

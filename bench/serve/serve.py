@@ -65,6 +65,7 @@ class Bench:
         self.items = data_file(self.folder, "items.json", [make_text(i, SIZE) for i in range(8)],
                                lambda t: {"request": {"text": t}})
         self.kept = {}
+        self.goals = []  # (name, held) of parts that have some
 
     def start(self, *flags, program="pithd", ready=True):
         server = Server(os.path.join(self.args.build, program),
@@ -248,6 +249,10 @@ def overload(b):
     capacity = statistics.mean((before, capacity_of(b)))
     other = {k: int(v) for k, v in r.items() if k.startswith("code_") and k not in ("code_OK", "code_RESOURCE_EXHAUSTED")}
     bound = queue / capacity * 1e3
+    b.goals += [("goodput_at_120_percent_is_95_percent_of_capacity", r["calls_per_s"] >= 0.95 * capacity),
+                ("refusals_are_answered_within_10_ms", 0 < r["refused_p99_us"] < 10e3),
+                ("every_call_is_answered_or_refused_as_exhausted", not other and r.get("code_RESOURCE_EXHAUSTED", 0) > 0),
+                ("accepted_calls_wait_no_longer_than_the_queue_is", r["p99_us"] / 1e3 < 1.5 * bound)]
     print(f"\n### 120 % of capacity for {seconds} s, queue of {queue}\n\n"
           f"Capacity {capacity:.1f} calls/s (mean of before and after), offered {1.2 * before:.1f}. Goodput {r['calls_per_s']:.1f}: "
           f"**{r['calls_per_s'] / capacity:.1%}** (goal 95 %). RESOURCE_EXHAUSTED: {r.get('code_RESOURCE_EXHAUSTED', 0):.0f}, answered with a p99 of "
@@ -333,6 +338,7 @@ if __name__ == "__main__":
     parser.add_argument("--peer-threads", type=int, default=1, help="of the peers' ONNX Runtime")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", default="", help="parts, comma-separated: " + ", ".join(PARTS))
+    parser.add_argument("--check", action="store_true", help="goals that are missed fail the run")
     bench = Bench(parser.parse_args())
     parts = [p for p in bench.args.only.split(",") if p] or PARTS
     if not set(parts) <= set(PARTS):
@@ -348,4 +354,7 @@ if __name__ == "__main__":
             run(bench)
     print(f"\nReplies compared byte for byte with the engine's own for the same text: {bench.compared}; different: **{bench.different}**",
           flush=True)
-    sys.exit(bench.different > 0)
+    missed = [name for name, held in bench.goals if not held]
+    for name, held in bench.goals if bench.args.check else []:
+        print(f"{'ok' if held else 'not ok'} {name}", flush=True)
+    sys.exit(bench.different > 0 or (bench.args.check and len(missed) > 0))

@@ -255,7 +255,7 @@ static void hand_over(pith_accept *a, connection *c) {
     c->handed = true;
     (void)pthread_mutex_unlock(&a->mutex);
     PITH_TSAN_RELEASE(&numbers); /* `fd` is the core's from here on */
-    pith_stay_begin(&a->stay);
+    pith_stay_begin(&a->stay, now_ns());
     grpc_server_add_channel_from_fd(a->server, fd, a->credentials);
     pith_stay_end(&a->stay);
 }
@@ -356,13 +356,9 @@ static void *accept_loop(void *arg) {
     }
 }
 
-/* Resets the connection and throws away what lies in its queues. A shutdown(2) would leave the core
- * to read on for as long as the peer keeps the receive queue filled. Mutex held. */
+/* Mutex held. */
 static void cut(pith_accept *a, connection *c) {
-    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-    if (connect(c->watch, &nowhere, sizeof nowhere) != 0) {
-        (void)shutdown(c->watch, SHUT_RDWR);
-    }
+    pith_tap_reset(c->watch);
     pith_tap_fail(a->tap, c->fd);
     c->cut = true;
     a->stats.cut++;
@@ -413,6 +409,20 @@ bool pith_accept_cut_busiest(pith_accept *a, uint64_t bytes_min) {
     }
     (void)pthread_mutex_unlock(&a->mutex);
     return found;
+}
+
+size_t pith_accept_cut_all(pith_accept *a) {
+    size_t n = 0;
+    (void)pthread_mutex_lock(&a->mutex);
+    for (uint32_t i = 0; i < a->connections_max; i++) {
+        connection *c = &a->connections[i];
+        if (c->used && c->handed && !c->cut) {
+            cut(a, c);
+            n++;
+        }
+    }
+    (void)pthread_mutex_unlock(&a->mutex);
+    return n;
 }
 
 void pith_accept_read_stats(pith_accept *a, pith_accept_stats *stats) {

@@ -2,6 +2,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "server/grpc/accept.h"
 #include "server/grpc/tsan.h"
 
 #include <errno.h>
@@ -113,6 +114,13 @@ void pith_tap_fail(pith_tap *tap, int fd) {
     }
 }
 
+void pith_tap_reset(int fd) {
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    if (connect(fd, &nowhere, sizeof nowhere) != 0) { /* the relay's pair cannot be disconnected */
+        (void)shutdown(fd, SHUT_RDWR);
+    }
+}
+
 void pith_tap_read_stats(const pith_tap *tap, pith_tap_stats *stats) {
     *stats = (pith_tap_stats){.streams = atomic_load(&tap->streams),
                               .floods = atomic_load(&tap->floods)};
@@ -121,6 +129,7 @@ void pith_tap_read_stats(const pith_tap *tap, pith_tap_stats *stats) {
 /* Shows the guard what has just been read. */
 static pith_flood show(tapped *t, const struct msghdr *msg, size_t n_read) {
     int64_t now = pith_clock_now(&pith_clock_system);
+    pith_stay_read(now);
     pith_tap *tap = atomic_load_explicit(&t->tap, memory_order_relaxed);
     uint64_t streams = t->guard.n_streams;
     bool before = t->guard.flood != PITH_FLOOD_NONE;
@@ -155,6 +164,9 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags) {
     pith_flood flood = show(t, msg, (size_t)n);
     PITH_TSAN_RELEASE(t);
     (void)atomic_fetch_add_explicit(&t->bytes, (uint64_t)n, memory_order_relaxed);
+    if (flood != PITH_FLOOD_NONE) {
+        pith_tap_reset(fd);
+    }
     if (flood != PITH_FLOOD_NONE || atomic_load_explicit(&t->failed, memory_order_relaxed)) {
         errno = ECONNRESET;
         return -1;

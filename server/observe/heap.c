@@ -16,12 +16,14 @@ static bool read_size(const char *name, size_t *value) {
 bool pith_heap_allocated(size_t *bytes) {
     size_t allocated;
     size_t cached;
+    size_t internal; /* the allocator's own: each thread's cache, from the thread's first use on */
     uint64_t epoch = 1;
     size_t len = sizeof epoch;
     /* Arena 4096 stands for all of them (MALLCTL_ARENAS_ALL). Statistics are of the last epoch. */
     bool known = mallctl != NULL && mallctl("epoch", &epoch, &len, &epoch, len) == 0 &&
                  read_size("stats.allocated", &allocated) &&
-                 read_size("stats.arenas.4096.tcache_bytes", &cached);
-    *bytes = known && allocated > cached ? allocated - cached : 0;
+                 read_size("stats.arenas.4096.tcache_bytes", &cached) &&
+                 read_size("stats.arenas.4096.internal", &internal);
+    *bytes = known && allocated > cached + internal ? allocated - cached - internal : 0;
     return known;
 }

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Bytes that were allocated and not freed; what the threads' caches keep of freed memory is not
- * counted. False, and 0, where the allocator does not say. */
+/* Bytes that were allocated and not freed; the allocator's own, and what the threads' caches keep
+ * of freed memory, are not counted. False, and 0, where the allocator does not say. */
 bool pith_heap_allocated(size_t *bytes);
 
 #endif

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Clients that others wrote, against a running server: grpcurl (reflection) and ghz (1, 8, 50
-# connections). Usage: clients.sh HOST:PORT. Prints "ok NAME", "not ok NAME: ..." or "skip NAME: ...".
+# Clients that others wrote, against a running server: grpcurl (reflection), ghz (1, 8, 50
+# connections) and Go's own gRPC (tests/e2e/go). Usage: clients.sh HOST:PORT PROTOSET. Prints
+# "ok NAME", "not ok NAME: ..." or "skip NAME: ...".
 set -uo pipefail
-addr=${1:?usage: clients.sh HOST:PORT}
+addr=${1:?usage: clients.sh HOST:PORT PROTOSET}
+protoset=${2:?usage: clients.sh HOST:PORT PROTOSET}
 service=pith.v1.CompressionService
 failed=0
 
@@ -41,7 +43,11 @@ ghz_checks() {
     done
 }
 
-for tool in grpcurl ghz; do
+go_client_checks() {
+    go_client "$addr" "$protoset" || failed=1
+}
+
+for tool in grpcurl ghz go_client; do
     if command -v $tool >/dev/null; then
         ${tool}_checks
     else

@@ -4,6 +4,7 @@ import socket
 import sys
 import time
 
+import hostile_test as hostile
 from support import Script
 
 
@@ -89,6 +90,13 @@ def silent_connections_do_not_hold_it_up(script):
     spoken.close()
 
 
+def a_peer_that_takes_nothing(script):
+    if script.args.fake:
+        server = script.start("--drain-ms", "1000")
+        hostile.drains_beside(script, server, hostile.connect(script, server.addr),
+                              "a_peer_that_takes_nothing_does_not_hold_the_drain")
+
+
 def a_port_in_use_is_one_clear_line(script):
     import subprocess
     first = script.start()
@@ -123,4 +131,4 @@ def storms(script):
 if __name__ == "__main__":
     script = Script(__doc__)
     sys.exit(script.run(open_calls_finish, calls_during_the_lame_duck_are_served, the_grace_runs_out,
-                        silent_connections_do_not_hold_it_up, a_port_in_use_is_one_clear_line, storms))
+                        silent_connections_do_not_hold_it_up, a_peer_that_takes_nothing, a_port_in_use_is_one_clear_line, storms))

@@ -2,6 +2,7 @@
 import random
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -172,6 +173,32 @@ def rapid_reset(script):
     if script.server and not script.server.is_sanitized():
         grown = script.server.rss_mib() - before
         script.check("rapid_reset_does_not_grow_memory", grown < 100, grown)
+
+
+def ask_and_never_read(script, sock):
+    """Sixty texts whose answers, some megabytes, are never taken: the core's writes stay under way."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.sendall(PREFACE + frame(4, 0, 0, b"\0\4\x7f\xff\xff\xff") + frame(8, 0, 0, b"\x7f\xff\0\0"))
+    message = grpc_message(script.request(text="a 1 " * 3900, explain=True).SerializeToString())
+    for stream in range(1, 121, 2):
+        sock.sendall(frame(1, 4, stream, HEADERS) + frame(0, 1, stream, message))
+        time.sleep(0.03)  # the server opens its window again meanwhile
+
+
+def drains_beside(script, server, sock, name):
+    """The server has a grace of a second: a peer that takes nothing does not lengthen it."""
+    ask_and_never_read(script, sock)
+    began = time.monotonic()
+    server.signal()
+    try:
+        server.wait(20)
+        lasted = time.monotonic() - began
+    except subprocess.TimeoutExpired:
+        lasted = None
+        server.process.kill()
+    sock.close()
+    cut = [line for line in server.lines if "that took nothing" in line]
+    script.check(name, lasted is not None and lasted < 10 and len(cut) == 1, (lasted, server.lines[-3:]))
 
 
 def slowest_meanwhile(script, running):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real programs and real clients against the release build: the command line, Python grpcio, grpcurl,
-# ghz. Every check prints "ok NAME", "not ok NAME" or "skip NAME".
+# ghz, Go's gRPC. Every check prints "ok NAME", "not ok NAME" or "skip NAME".
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 bin=build/release
@@ -23,7 +23,7 @@ for _ in $(seq 100); do
     [ -n "$addr" ] && break
     sleep 0.1
 done
-PATH=$PWD/build/tools/bin:$PATH tests/e2e/clients.sh "$addr" || failed=1
+PATH=$PWD/build/tools/bin:$PATH tests/e2e/clients.sh "$addr" "$bin/gen/pith.protoset" || failed=1
 
 # Clients from PyPI (deploy/bootstrap.sh --clients); without them these are skipped by name.
 clients=${PITH_CLIENTS_PYTHON:-build/tools/clients/bin/python}
