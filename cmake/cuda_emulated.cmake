@@ -71,13 +71,17 @@ foreach(source ${emulated_tests})
     get_filename_component(name ${source} NAME_WE)
     emulated_test(runtime.backend.cuda.${name} ${source} pith_engine pith_model pith_text)
 endforeach()
-if(TARGET runtime.backend.cuda.mini_test)
-    emulated_test(runtime.backend.cuda.mini_long_test
-                  ${CMAKE_SOURCE_DIR}/tests/runtime/backend/cuda/mini_test.c
-                  pith_engine pith_model pith_text)
-    target_compile_definitions(runtime.backend.cuda.mini_long_test PRIVATE PITH_EMULATED_LONG)
-    set_tests_properties(runtime.backend.cuda.mini_long_test PROPERTIES LABELS long TIMEOUT 1800)
-endif()
+foreach(name mini edges) # the minutes of these, with the long tests
+    if(TARGET runtime.backend.cuda.${name}_test)
+        emulated_test(runtime.backend.cuda.${name}_long_test
+                      ${CMAKE_SOURCE_DIR}/tests/runtime/backend/cuda/${name}_test.c
+                      pith_engine pith_model pith_text)
+        target_compile_definitions(runtime.backend.cuda.${name}_long_test
+                                   PRIVATE PITH_EMULATED_LONG)
+        set_tests_properties(runtime.backend.cuda.${name}_long_test PROPERTIES LABELS long
+                             TIMEOUT 1800)
+    endif()
+endforeach()
 
 # The whole-encoder program of bench/gpu on the emulation: a line of JSON in which no text alone has
 # other bits. How it swaps one fast kernel in is a test of its own.

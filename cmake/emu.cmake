@@ -100,17 +100,32 @@ else()
              "skip kernels.emu.clang (no clang++)")
 endif()
 
+# emu_plan(OUT BUILD LIBRARY FLAGS LINK): one build of the program, as the scripts below relink it.
+function(emu_plan out build library flags link)
+    set(list "\", \"")
+    string(REPLACE ";" "${list}" flags "${flags}")
+    set(${out} "\"${build}\": {\"flags\": [\"${flags}\"], \"link\": [${link}], \"objects\": [\"$<JOIN:$<TARGET_OBJECTS:${library}>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:${library}_ref>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:kernels.emu.${build}.kernels>,${list}>\"]}"
+        PARENT_SCOPE)
+endfunction()
+
 # Planted faults in kernels, each compiled and run: some minutes, so with the long tests only.
 find_package(Python3 COMPONENTS Interpreter QUIET)
 if(Python3_FOUND)
-    set(list "\", \"")
+    emu_plan(plan_plain plain pith_emu "-O2" "")
+    emu_plan(plan_race race pith_emu "-O1;-fsanitize=thread" "")
+    emu_plan(plan_asan asan pith_emu_asan "${emu_asan}" "\"-fsanitize=address,undefined\"")
     file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/emu_mutants.json CONTENT
 "{\"source\": \"${CMAKE_SOURCE_DIR}\", \"compiler\": \"${CMAKE_CXX_COMPILER}\",
- \"plain\": {\"flags\": [\"-O2\"], \"objects\": [\"$<JOIN:$<TARGET_OBJECTS:pith_emu>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:pith_emu_ref>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:kernels.emu.plain.kernels>,${list}>\"]},
- \"race\": {\"flags\": [\"-O1\", \"-fsanitize=thread\"], \"objects\": [\"$<JOIN:$<TARGET_OBJECTS:pith_emu>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:pith_emu_ref>,${list}>${list}$<JOIN:$<TARGET_OBJECTS:kernels.emu.race.kernels>,${list}>\"]}}
+ ${plan_plain},
+ ${plan_race},
+ ${plan_asan}}
 ")
     add_test(NAME kernels.emu.mutants
              COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/kernels/emu/mutants.py
                      ${CMAKE_BINARY_DIR}/emu_mutants.json)
-    set_tests_properties(kernels.emu.mutants PROPERTIES LABELS long TIMEOUT 3600)
+    # A draw of all others, of each source so many: mutate.py says which lived, survivors.txt why.
+    add_test(NAME kernels.emu.mutate
+             COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/kernels/emu/mutate.py
+                     ${CMAKE_BINARY_DIR}/emu_mutants.json --each 6 --seed 1 --seconds 2400)
+    set_tests_properties(kernels.emu.mutants kernels.emu.mutate PROPERTIES LABELS long TIMEOUT 3600)
 endif()

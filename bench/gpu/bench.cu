@@ -152,17 +152,26 @@ const Product PRODUCTS[] = {
 };
 const uint32_t ROWS[] = {512, 2048, 8448}; /* the backend's size classes */
 
-struct Choice {
-    pk_linear_cuda_tile tile;
-    const char *name;
-    int stages, cluster; /* as kernels/cuda/linear.cu and linear_wgmma.cu have them */
-    uint32_t ctas_per_sm;
-};
-const Choice CHOICES[] = {
-    {PK_LINEAR_SAFE, "safe", 3, 1, 2},       {PK_LINEAR_128_192, "128x192", 5, 1, 1},
-    {PK_LINEAR_128_192, "128x192", 5, 2, 1}, {PK_LINEAR_64_192, "64x192", 3, 1, 2},
-    {PK_LINEAR_64_64, "64x64", 4, 1, 3},
-};
+const char *name_of(pk_linear_cuda_tile tile) {
+    switch (tile) {
+    case PK_LINEAR_128_192:
+        return "128x192";
+    case PK_LINEAR_64_192:
+        return "64x192";
+    case PK_LINEAR_64_64:
+        return "64x64";
+    case PK_LINEAR_SAFE:
+        break;
+    }
+    return "safe";
+}
+
+/* Every kernel: the safe one, then those on wgmma. */
+std::vector<pk_linear_cuda_choice> choices_of() {
+    std::vector<pk_linear_cuda_choice> all = {{PK_LINEAR_SAFE, 0, false, 2}};
+    all.insert(all.end(), pk_linear_cuda_choices, pk_linear_cuda_choices + PK_LINEAR_CUDA_CHOICES);
+    return all;
+}
 
 /* Random halves in about +-1: zeros would make a GPU look faster. */
 void *random_halves(size_t count) {
@@ -235,16 +244,17 @@ uint64_t hash_of(const void *memory, size_t bytes) {
 
 void sweep_one(const Product &product, uint32_t rows, pk_linear_cuda_task task, int n_sm,
                bool *first) {
-    const size_t choices = sizeof CHOICES / sizeof *CHOICES;
-    std::vector<double> best(choices, 1e30);
-    std::vector<uint64_t> hashes(choices);
-    std::vector<int> codes(choices);
+    const std::vector<pk_linear_cuda_choice> choices = choices_of();
+    std::vector<double> best(choices.size(), 1e30);
+    std::vector<uint64_t> hashes(choices.size());
+    std::vector<int> codes(choices.size());
     const int count = rows > 2048 ? 20 : 100;
     for (int round = 0; round < 4; round++) { /* A B A B: drift of the clock hits all alike */
-        for (size_t c = 0; c < choices; c++) {
-            task.tile = CHOICES[c].tile;
-            task.multicast = CHOICES[c].cluster == 2;
-            task.ctas = uint32_t(n_sm) * CHOICES[c].ctas_per_sm;
+        for (size_t c = 0; c < choices.size(); c++) {
+            task.tile = choices[c].tile;
+            task.stages = choices[c].stages;
+            task.multicast = choices[c].multicast;
+            task.ctas = uint32_t(n_sm) * choices[c].ctas_per_sm;
             if (task.multicast) { /* a pair that waits would come last */
                 int pairs = 0;
                 MUST(pk_linear_cuda_pairs(task.dtype, &pairs));
@@ -262,14 +272,14 @@ void sweep_one(const Product &product, uint32_t rows, pk_linear_cuda_task task, 
             }
         }
     }
-    for (size_t c = 0; c < choices; c++) {
+    for (size_t c = 0; c < choices.size(); c++) {
         const double flops = 2.0 * rows * product.n * product.k;
-        const Choice &choice = CHOICES[c];
+        const pk_linear_cuda_choice &choice = choices[c];
         printf("%s{\"op\": \"%s\", \"n\": %u, \"k\": %u, \"rows\": %u, \"tile\": \"%s\", "
-               "\"stages\": %d, \"cluster\": %d, \"ctas_per_sm\": %u, \"error\": %d, "
+               "\"stages\": %u, \"cluster\": %d, \"ctas_per_sm\": %u, \"error\": %d, "
                "\"ns\": %.1f, \"tflop_s\": %.1f, \"hash\": \"%016llx\"}",
-               *first ? "" : ",\n  ", product.op, product.n, product.k, rows, choice.name,
-               choice.stages, choice.cluster, choice.ctas_per_sm, codes[c],
+               *first ? "" : ",\n  ", product.op, product.n, product.k, rows, name_of(choice.tile),
+               choice.stages, choice.multicast ? 2 : 1, choice.ctas_per_sm, codes[c],
                codes[c] == 0 ? best[c] : 0.0, codes[c] == 0 ? flops / best[c] / 1e3 : 0.0,
                static_cast<unsigned long long>(hashes[c]));
         *first = false;

@@ -127,7 +127,7 @@ def write_sweep(out, sweep, result):
         bad = tune.rejected(sweep["rows"])
         tune.best(sweep["rows"])
         result["tiles"] = {"rejected": [[r["op"], r["n"], r["k"], r["rows"], r["tile"],
-                                         r["cluster"]] for r in bad]}
+                                         r["stages"], r["cluster"]] for r in bad]}
     except tune.NoTable as why:
         result["tiles"] = {"no_table": str(why)}
 

@@ -72,18 +72,21 @@ def order(key):
 def table(sweep):
     chosen = best(sweep["rows"])
     lines = []
+    measured = any(row["ns"] is not None for row in sweep["rows"])
     for key in sorted(chosen, key=order):
         op, n, k, size = key
         row = chosen[key]
         pairs = "true" if row["cluster"] == 2 else "false"
-        lines.append(f"    {{{KINDS[op]}, {n}, {k}, {size}, {TILES[row['tile']]}, {pairs}, "
-                     f"{row['ctas_per_sm']}}},")
+        lines.append(f"    {{{KINDS[op]}, {n}, {k}, {size}, {TILES[row['tile']]}, "
+                     f"{row['stages']}, {pairs}, {row['ctas_per_sm']}}},")
     return f"""/* Made by bench/gpu/tune.py from bench/gpu/tune/sm_90a-132.json: not to be edited.
  * {sweep["measured"]}. */
 #ifndef PITH_BACKEND_CUDA_TILES_H
 #define PITH_BACKEND_CUDA_TILES_H
 
 #include "runtime/backend/cuda/kernels.h"
+
+enum {{ CUDA_TILES_MEASURED = {int(measured)} }}; /* on a GPU; else computed, as kernels.c has it */
 
 static const cuda_tile cuda_tiles[] = {{
 """ + "\n".join(lines) + """
@@ -103,7 +106,7 @@ def main():
         return 1
     for row in rejected(sweep["rows"]):
         print(f"tune.py: rejected for its bits: {row['op']} {row['n']} x {row['k']}, {row['rows']} "
-              f"rows, {row['tile']} in clusters of {row['cluster']}", file=sys.stderr)
+              f"rows, {row['tile']} of {row['stages']} stages in clusters of {row['cluster']}", file=sys.stderr)
     sys.stdout.write(text)
     return 0
 

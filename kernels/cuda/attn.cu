@@ -191,8 +191,9 @@ __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
                 uint32_t heads, int window) {
     PK_SMEM_DYNAMIC(smem, 128);
 
-    /* 1. Which rows. */
+    /* 1. Which rows. The next grid may be placed where there is room. */
     ptx::grid_wait();
+    ptx::grid_launch_dependents();
     const uint32_t items = *n_tiles * heads * PARTS;
     for (uint32_t item = blockIdx.x; item < items; item += gridDim.x) {
         const Work work = work_of<PARTS>(tiles, heads, item);
@@ -201,7 +202,6 @@ __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
             __syncthreads(); /* every warp's reads of q, k, v before the next item's copies */
         }
     }
-    ptx::grid_launch_dependents();
 }
 
 /* ---- global: 64 keys at a time, running maximum and sum ---- */
@@ -274,8 +274,9 @@ __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
                   uint32_t heads) {
     PK_SMEM_DYNAMIC(smem, 128);
 
-    /* 1. Which rows. */
+    /* 1. Which rows. The next grid may be placed where there is room. */
     ptx::grid_wait();
+    ptx::grid_launch_dependents();
     const uint32_t items = *n_tiles * heads * PARTS;
     for (uint32_t item = blockIdx.x; item < items; item += gridDim.x) {
         const Work work = work_of<PARTS>(tiles, heads, item);
@@ -284,7 +285,6 @@ __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_SAFE_CTAS)
             __syncthreads(); /* every warp's reads of its rows of q before the next item's copies */
         }
     }
-    ptx::grid_launch_dependents();
 }
 
 /* ---- launch ---- */

@@ -10,9 +10,9 @@
  * exponentials meet the other's products.
  *
  * Products of a key tile in SASS: 4 m64n128k16 and 8 m64n64k16; the loop is peeled once at each
- * end, so 4 and 8 more. Bytes from L2: 256 a query and head for q and out, k and v once for each
- * 128 queries: at 8,192 keys 64 FLOP a byte, 495 TFLOP/s ask 7.7 TB/s of all L2 and shared by
- * neighbouring CTAs less of memory. Not yet measured on a GPU. */
+ * end, so 4 and 8 more. Bytes from L2: 256 a query and head for q and out, and for each key 256
+ * that 128 queries share: 4 * 64 * 128 FLOPs, 128 a byte, so that 495 TFLOP/s ask 3.9 TB/s of the
+ * 5.5 to 6.6 that L2 gives. Not yet measured on a GPU. */
 #include "kernels/cuda/attn_tile.cuh"
 #include "kernels/cuda/prim/cluster.cuh"
 #include "kernels/cuda/prim/copy.cuh"
@@ -329,6 +329,7 @@ __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_WGMMA_CTAS)
     }
     __syncthreads(); /* the inits before any use */
     ptx::grid_wait();
+    ptx::grid_launch_dependents(); /* placed where there is room: when this CTA leaves */
     const uint32_t items = *n_tiles * heads;
     if (threadIdx.x < 128) {
         ptx::registers_lower<40>();
@@ -340,7 +341,6 @@ __global__ void __launch_bounds__(THREADS, PK_ATTN_CUDA_WGMMA_CTAS)
         compute_role<BF16>(shared, out, tiles, items, heads,
                            smem + (QUERY_SLOTS + SLOTS) * TILE_BYTES);
     }
-    ptx::grid_launch_dependents();
 }
 
 template <bool BF16> int launch(const pk_attn_cuda_task &task) {

@@ -97,6 +97,7 @@ __global__ void __launch_bounds__(THREADS) k_heads(const Heads h) {
     PK_SMEM_STATIC(float, terms, [SPANS][3]);
     PK_SMEM_STATIC(float, logits, [SPANS]);
     ptx::grid_wait();
+    ptx::grid_launch_dependents();
     const int rows = int(*h.rows), warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
     for (int first = int(blockIdx.x) * ROWS; first < rows; first += int(gridDim.x) * ROWS) {
         /* 1. Two rows of g and two token logits for each warp. */
@@ -130,13 +131,13 @@ __global__ void __launch_bounds__(THREADS) k_heads(const Heads h) {
         }
         __syncthreads(); /* those reads before the next tile's writes */
     }
-    ptx::grid_launch_dependents();
 }
 
 template <bool BF16>
 __global__ void __launch_bounds__(THREADS)
     k_round(uint2 *out, const float4 *x, const uint32_t *rows, uint32_t *saturated, int vectors) {
     ptx::grid_wait();
+    ptx::grid_launch_dependents();
     const size_t count = size_t(*rows) * size_t(vectors);
     uint32_t over = 0;
     for (size_t at = blockIdx.x * size_t(THREADS) + threadIdx.x; at < count;
@@ -145,7 +146,6 @@ __global__ void __launch_bounds__(THREADS)
         out[at] =
             make_uint2(pk::round_pair<BF16>(v.x, v.y, over), pk::round_pair<BF16>(v.z, v.w, over));
     }
-    ptx::grid_launch_dependents();
     pk::add_saturated(saturated, over);
 }
 

@@ -104,8 +104,10 @@ __global__ void __launch_bounds__(THREADS, 2) k_linear_mma(const pk::Product p, 
     const int warp = int(threadIdx.x) / 32;
     const int warp_row = warp / WARPS_N * WARP_M, warp_col = warp % WARPS_N * WARP_N;
 
-    /* 1. Everything may come from the grid before. */
+    /* 1. Everything may come from the grid before. The next one may be placed where there is room.
+     */
     ptx::grid_wait();
+    ptx::grid_launch_dependents();
     const int rows = int(*p.rows_now), steps = (p.k + TILE_K - 1) / TILE_K;
     const int tiles_n = (p.n + TILE_N - 1) / TILE_N;
     const int tiles = (rows + TILE_M - 1) / TILE_M * tiles_n;
@@ -149,10 +151,7 @@ __global__ void __launch_bounds__(THREADS, 2) k_linear_mma(const pk::Product p, 
             pk::add_saturated(p.saturated, over);
         }
     }
-
-    /* 5. The next grid may be placed. */
     ptx::cp_async_wait<0>();
-    ptx::grid_launch_dependents();
 }
 
 /* ---- launch ---- */
@@ -168,7 +167,8 @@ bool valid(const pk_linear_cuda_task &task, pk::Form form) {
            task.n % multiple == 0 && task.k > 0 && task.k <= size_max &&
            task.k % PK_LINEAR_CUDA_K_STEP == 0 && task.ctas > 0 && task.ctas <= size_max &&
            (task.dtype == PK_F16 || task.dtype == PK_BF16) &&
-           (!task.multicast || (task.tile == PK_LINEAR_128_192 && task.ctas >= 2));
+           (task.tile != PK_LINEAR_SAFE || (task.stages == 0 && !task.multicast)) &&
+           (!task.multicast || task.ctas >= 2);
 }
 
 template <pk::Form FORM, bool BF16>

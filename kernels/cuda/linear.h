@@ -61,16 +61,28 @@ typedef struct pk_linear_cuda_task {
     uint32_t k;                /* a multiple of PK_LINEAR_CUDA_K_STEP */
     pk_dtype dtype;            /* PK_F16 or PK_BF16 */
     pk_linear_cuda_tile tile;
-    uint32_t ctas;  /* the grid's size at most, not 0; each takes tiles in turn */
-    bool multicast; /* 128 x 192 only: pairs of CTAs share each weight tile. ctas is then at most
-                       what is resident at once in pairs (pk_linear_cuda_pairs): a pair
-                       that has to wait takes its share of the tiles after all others */
-    bool dependent; /* programmatic dependent launch */
+    uint32_t stages; /* of the ring of a wgmma tile; 0: the first of pk_linear_cuda_choices */
+    uint32_t ctas;   /* the grid's size at most, not 0; each takes tiles in turn */
+    bool multicast;  /* pairs of CTAs share each weight tile. ctas is then at most what is resident
+                        at once in pairs (pk_linear_cuda_pairs): a pair that has to wait takes its
+                        share of the tiles after all others */
+    bool dependent;  /* programmatic dependent launch */
     void *stream;
 } pk_linear_cuda_task;
 
-/* *pairs: how many pairs of CTAs of a multicast product are resident at once, of any of the three
- * forms. 0, or a cudaError_t. */
+/* Every wgmma kernel that there is, tile by tile; a deeper ring hides more of memory's latency and
+ * leaves less room for other CTAs. All give the same bits. */
+enum { PK_LINEAR_CUDA_CHOICES = 7 };
+typedef struct pk_linear_cuda_choice {
+    pk_linear_cuda_tile tile;
+    uint32_t stages;
+    bool multicast;
+    uint32_t ctas_per_sm; /* resident at once on compute capability 9.0 */
+} pk_linear_cuda_choice;
+extern const pk_linear_cuda_choice pk_linear_cuda_choices[PK_LINEAR_CUDA_CHOICES];
+
+/* *pairs: how many pairs of CTAs of a multicast product are resident at once, of any tile and form.
+ * 0, or a cudaError_t. */
 int pk_linear_cuda_pairs(pk_dtype dtype, int *pairs);
 
 /* 0, PK_LINEAR_CUDA_INVALID, or the cudaError_t of the launch; rows_max == 0 launches nothing. */

@@ -75,6 +75,12 @@ __device__ __forceinline__ void store_qkv(const Product &p, const float (&d)[4 *
                                           int row, int col, uint32_t &over) {
     const int lane = int(threadIdx.x % 4) * 8; /* of 32 outputs */
     const float *angle = p.rope + size_t(p.positions[row]) * PK_LINEAR_CUDA_HEAD_DIM + lane;
+    float2 cosine[4], sine[4]; /* of every head: read before any store */
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        cosine[j] = *reinterpret_cast<const float2 *>(angle + 2 * j);
+        sine[j] = *reinterpret_cast<const float2 *>(angle + HALF_HEAD + 2 * j);
+    }
     uint16_t *out = static_cast<uint16_t *>(p.out) + size_t(row) * size_t(p.n) + lane;
 #pragma unroll
     for (int q = 0; q < TILES; q += HEAD_TILES) {
@@ -88,14 +94,12 @@ __device__ __forceinline__ void store_qkv(const Product &p, const float (&d)[4 *
             const int i = 4 * (q + j) + 2 * half, other = i + 4 * HEAD_TILES / 2;
             float2 a = make_float2(d[i], d[i + 1]), b = make_float2(d[other], d[other + 1]);
             if (part < 2) {
-                const float2 cosine = *reinterpret_cast<const float2 *>(angle + 2 * j);
-                const float2 sine = *reinterpret_cast<const float2 *>(angle + HALF_HEAD + 2 * j);
                 const float scale = part == 0 ? Q_SCALE : 1.0f;
                 const float2 x = a, y = b;
-                a = make_float2(scale * (x.x * cosine.x - y.x * sine.x),
-                                scale * (x.y * cosine.y - y.y * sine.y));
-                b = make_float2(scale * (y.x * cosine.x + x.x * sine.x),
-                                scale * (y.y * cosine.y + x.y * sine.y));
+                a = make_float2(scale * (x.x * cosine[j].x - y.x * sine[j].x),
+                                scale * (x.y * cosine[j].y - y.y * sine[j].y));
+                b = make_float2(scale * (y.x * cosine[j].x + x.x * sine[j].x),
+                                scale * (y.y * cosine[j].y + x.y * sine[j].y));
             }
             lo[j] = round_pair<BF16>(a.x, a.y, over);
             hi[j] = round_pair<BF16>(b.x, b.y, over);

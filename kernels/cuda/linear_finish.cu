@@ -40,8 +40,10 @@ __device__ __forceinline__ void load_strip(float (&d)[4 * TILES], const float *s
 template <pk::Form FORM, bool BF16>
 __global__ void __launch_bounds__(THREADS, 2)
     k_linear_finish(const pk::Product p, const float *__restrict__ sums) {
-    /* 1. Everything may come from the grid before. */
+    /* 1. Everything may come from the grid before. The next one may be placed where there is room.
+     */
     ptx::grid_wait();
+    ptx::grid_launch_dependents();
     const int rows = int(*p.rows_now);
     const int strips_n = (p.n + STRIP_COLS - 1) / STRIP_COLS;
     const int strips = (rows + STRIP_ROWS - 1) / STRIP_ROWS * strips_n;
@@ -58,9 +60,6 @@ __global__ void __launch_bounds__(THREADS, 2)
     if (FORM != pk::FORM_PLAIN && !BF16) {
         pk::add_saturated(p.saturated, over);
     }
-
-    /* 3. The next grid may be placed. */
-    ptx::grid_launch_dependents();
 }
 
 /* ---- launch ---- */

@@ -10,13 +10,20 @@
  *   tile       threads  ring           registers at most   CTAs on an SM
  *   128 x 192  288      5 x 40 KiB     224                 1
  *   64 x 192   160      3 x 32 KiB     200                 2
+ *   64 x 192   160      6 x 32 KiB     255                 1
  *   64 x 64    160      4 x 16 KiB     128                 3
+ *   64 x 64    160      12 x 16 KiB    255                 1
+ *
+ * The deep rings are for few rows, where no SM has a second tile: they hold half (k 768) or all of
+ * what a tile reads, so that latency is paid once, and keep a second CTA from joining the first
+ * while other SMs idle.
  *
  * The epilogue beside the products: the second warpgroup of 128 x 192 starts HEAD_START stages
  * after the first, and stays about that far behind, so that one multiplies while the other stores.
  *
- * Multicast (128 x 192): a cluster of two CTAs takes two tiles of the same columns; each loads half
- * of the weight tile into both. L2 is asked for 224 rows of 64 k where it was 320.
+ * Multicast: a cluster of two CTAs takes two tiles of the same columns; each loads half of the
+ * weight tile into both. L2 is asked for 224 rows of 64 k where it was 320 (128 x 192), 160 where
+ * it was 256 (64 x 192).
  *
  * Dependent launch: the first weights travel before the grid before is complete. So `rows` and
  * weights must have been written before that grid began.
@@ -232,12 +239,16 @@ __global__ void __launch_bounds__(T::THREADS, T::PER_SM)
     PK_SMEM_DYNAMIC(smem, 1024);
     PK_SMEM_STATIC(uint64_t, barriers, [2 * T::STAGES]);
 
-    /* 1. Barriers, seen by every thread of the CTA or cluster, and by the bulk loads. */
+    /* 1. Barriers, seen by every thread of the CTA or cluster, and by the bulk loads. What the
+     * first loads need is asked for before. */
+    const Work work = Work::of<T>(p);
     Ring ring;
     ring.data = ptx::smem_address(smem);
     ring.full = ptx::smem_address(barriers);
     ring.empty = ring.full + T::STAGES * 8;
     if (threadIdx.x == 0) {
+        ptx::tensor_map_prefetch(&weight);
+        ptx::tensor_map_prefetch(&act);
         for (uint32_t s = 0; s < T::STAGES; s++) {
             ptx::mbarrier_init(ring.full + s * 8, 1);
             ptx::mbarrier_init(ring.empty + s * 8, uint32_t(T::GROUPS * 4 * T::CLUSTER));
@@ -252,7 +263,6 @@ __global__ void __launch_bounds__(T::THREADS, T::PER_SM)
     }
 
     /* 2. One warp loads, the others multiply and store. */
-    const Work work = Work::of<T>(p);
     if (threadIdx.x >= T::GROUPS * GROUP_THREADS) {
         if (ptx::elect_one()) {
             produce<T>(ring, work, &act, &weight);
@@ -322,38 +332,67 @@ int launch_tile(const pk_linear_cuda_task &task, const pk::Product &p, pk::Form 
                 : launch<T, pk::FORM_PLAIN, false>(task, p);
 }
 
-using Paired = Tile<2, 192, 5, 1, 2>;
+/* ---- every kernel, in the order of pk_linear_cuda_choices ---- */
 
-template <pk::Form FORM, bool BF16> int resident(int *pairs) {
-    return pk::resident_clusters(k_linear_wgmma<Paired, FORM, BF16>, shape_of<Paired>(1), pairs);
+using Wide = Tile<2, 192, 5, 1, 1>;
+using WidePair = Tile<2, 192, 5, 1, 2>;
+using Low = Tile<1, 192, 3, 2, 1>;
+using LowDeep = Tile<1, 192, 6, 1, 1>;
+using LowPair = Tile<1, 192, 6, 1, 2>;
+using Small = Tile<1, 64, 4, 3, 1>;
+using SmallDeep = Tile<1, 64, 12, 1, 1>;
+
+typedef int Launcher(const pk_linear_cuda_task &task, const pk::Product &p, pk::Form f);
+
+Launcher *const launches[PK_LINEAR_CUDA_CHOICES] = {
+    launch_tile<Wide>,    launch_tile<WidePair>, launch_tile<Low>,       launch_tile<LowDeep>,
+    launch_tile<LowPair>, launch_tile<Small>,    launch_tile<SmallDeep>,
+};
+
+template <class T> constexpr pk_linear_cuda_choice choice_of(pk_linear_cuda_tile tile) {
+    return {tile, uint32_t(T::STAGES), T::CLUSTER > 1, uint32_t(T::PER_SM)};
 }
 
-template <bool BF16> int resident_pairs(int *pairs) {
-    int plain = 0, geglu = 0, qkv = 0;
-    int code = resident<pk::FORM_PLAIN, BF16>(&plain);
-    code = code == pk::LAUNCH_OK ? resident<pk::FORM_GEGLU, BF16>(&geglu) : code;
-    code = code == pk::LAUNCH_OK ? resident<pk::FORM_QKV, BF16>(&qkv) : code;
-    *pairs = min(plain, min(geglu, qkv));
+/* *pairs becomes smaller where fewer of T are resident. */
+template <class T, pk::Form FORM, bool BF16> int resident(int *pairs) {
+    int count = 0;
+    int code = pk::resident_clusters(k_linear_wgmma<T, FORM, BF16>, shape_of<T>(1), &count);
+    *pairs = min(*pairs, count);
     return code;
 }
 
+template <class T, bool BF16> int resident_forms(int *pairs) {
+    int code = resident<T, pk::FORM_PLAIN, BF16>(pairs);
+    code = code == pk::LAUNCH_OK ? resident<T, pk::FORM_GEGLU, BF16>(pairs) : code;
+    return code == pk::LAUNCH_OK ? resident<T, pk::FORM_QKV, BF16>(pairs) : code;
+}
+
+template <bool BF16> int resident_pairs(int *pairs) {
+    *pairs = INT32_MAX;
+    int code = resident_forms<WidePair, BF16>(pairs);
+    return code == pk::LAUNCH_OK ? resident_forms<LowPair, BF16>(pairs) : code;
+}
+
 } // namespace
+
+const pk_linear_cuda_choice pk_linear_cuda_choices[PK_LINEAR_CUDA_CHOICES] = {
+    choice_of<Wide>(PK_LINEAR_128_192),    choice_of<WidePair>(PK_LINEAR_128_192),
+    choice_of<Low>(PK_LINEAR_64_192),      choice_of<LowDeep>(PK_LINEAR_64_192),
+    choice_of<LowPair>(PK_LINEAR_64_192),  choice_of<Small>(PK_LINEAR_64_64),
+    choice_of<SmallDeep>(PK_LINEAR_64_64),
+};
 
 int pk_linear_cuda_pairs(pk_dtype dtype, int *pairs) {
     return dtype == PK_BF16 ? resident_pairs<true>(pairs) : resident_pairs<false>(pairs);
 }
 
 int pk::launch_wgmma(const pk_linear_cuda_task &task, const Product &product, Form form) {
-    switch (task.tile) {
-    case PK_LINEAR_128_192:
-        return task.multicast ? launch_tile<Paired>(task, product, form)
-                              : launch_tile<Tile<2, 192, 5, 1, 1>>(task, product, form);
-    case PK_LINEAR_64_192:
-        return launch_tile<Tile<1, 192, 3, 2, 1>>(task, product, form);
-    case PK_LINEAR_64_64:
-        return launch_tile<Tile<1, 64, 4, 3, 1>>(task, product, form);
-    case PK_LINEAR_SAFE:
-        break;
+    for (int i = 0; i < PK_LINEAR_CUDA_CHOICES; i++) {
+        const pk_linear_cuda_choice &choice = pk_linear_cuda_choices[i];
+        if (choice.tile == task.tile && choice.multicast == task.multicast &&
+            (task.stages == 0 || choice.stages == task.stages)) {
+            return launches[i](task, product, form);
+        }
     }
     return PK_LINEAR_CUDA_INVALID;
 }

@@ -22,6 +22,8 @@ extern "C" {
 
 enum {
     PK_NORM_CUDA_DIM_MAX = 1024, /* eight float4 of a lane; a multiple of 4 */
+    PK_NORM_CUDA_CTAS = 3,       /* on a multiprocessor, by registers, up to dim 768; a grid of so
+                                    many times the multiprocessors is one wave */
     PK_NORM_CUDA_INVALID = 1     /* cudaErrorInvalidValue */
 };
 

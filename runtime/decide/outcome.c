@@ -60,10 +60,10 @@ uint32_t pith_outcome_count_critical(const pith_document *doc, const pith_span_l
 
 pith_status pith_outcome_count_tokens(const pith_decision *d, const char *text, size_t len,
                                       uint32_t *n_tok, pith_err *err) {
-    pith_token_list_reset(d->list);
+    size_t n = 0;
     pith_status status =
-        pith_tokenizer_encode(d->tokenizer, PITH_ADDED_PLAIN, text, len, d->list, err);
-    *n_tok = status == PITH_OK ? (uint32_t)d->list->len : 0;
+        pith_tokenizer_count(d->tokenizer, PITH_ADDED_PLAIN, text, len, d->list, &n, err);
+    *n_tok = status == PITH_OK ? (uint32_t)n : 0;
     return status;
 }
 

@@ -271,14 +271,21 @@ static bool same_letters(const unsigned char *s, const char *word, size_t len) {
     return true;
 }
 
+/* A listed word begins as the run of WORD from p on and has as many bytes. */
+static bool may_be_listed(subject *w, size_t p) {
+    size_t len = word_run(w, p) - p;
+    unsigned letter = (w->s[p] | 0x20U) - 'a';
+    return letter < 26 && len <= LISTED_BYTES_MAX && (w->ascii->lengths[letter] >> len & 1) != 0;
+}
+
 /* A listed word of a class that ends where the run of WORD from p on ends. */
 static size_t listed(subject *w, size_t p, unsigned c) {
+    if (!may_be_listed(w, p)) {
+        return 0;
+    }
     size_t end = word_run(w, p);
     size_t len = end - p;
     unsigned letter = (w->s[p] | 0x20U) - 'a';
-    if (letter >= 26 || len > LISTED_BYTES_MAX || (w->ascii->lengths[letter] >> len & 1) == 0) {
-        return 0;
-    }
     for (size_t i = w->ascii->listed[letter]; i < w->ascii->listed[letter + 1]; i++) {
         const listed_word *known = &listed_words[i];
         if (known->len == len && ((known->classes | known->stem_of) & BIT(c)) != 0 &&
@@ -599,37 +606,60 @@ static size_t match_at(subject *w, size_t p, uint32_t can, unsigned *c) {
     return 0;
 }
 
+/* Two scans of one word. */
+typedef struct scans {
+    subject w;
+    uint32_t of[2];      /* classes of each that are possible */
+    uint32_t from_lists; /* those of them that only a listed word can be */
+    size_t resume[2];    /* where each goes on: behind its last match */
+} scans;
+
+/* The place p, where the classes `can` can begin. False when the arena is over its bound. */
+static bool begin_at(scans *s, size_t p, uint32_t can, size_t start, pith_span_list spans[2],
+                     pith_arena *arena) {
+    subject *w = &s->w;
+    if ((can & s->from_lists) != 0 && !may_be_listed(w, p)) {
+        can &= ~s->from_lists;
+    }
+    for (size_t k = 0; k < 2; k++) {
+        /* Where a match ended a dotted name can begin (\G), whatever stands before it. */
+        uint32_t again = p == s->resume[k] ? w->ascii->first[w->s[p]] & BIT(DOTTED) : 0;
+        unsigned c;
+        size_t to = p < s->resume[k] ? 0 : match_at(w, p, (can | again) & s->of[k], &c);
+        if (to != 0) {
+            size_t from = c == DOTTED ? run_all(w, p, DIGIT) : p;
+            if (!pith_span_push(&spans[k], arena, (uint32_t)(start + from),
+                                (uint32_t)(start + to))) {
+                return false;
+            }
+            s->resume[k] = to;
+        }
+    }
+    return true;
+}
+
 bool pith_critical_ascii_find(const pith_critical_ascii *ascii, const uint32_t classes[2],
                               uint32_t kinds, const char *text, size_t start, size_t end,
                               pith_span_list spans[2], pith_arena *arena) {
-    subject w = {.s = (const unsigned char *)text + start,
-                 .len = end - start,
-                 .ascii = ascii,
-                 .run_at = SIZE_MAX};
     uint32_t possible = ascii->possible[kinds % PITH_BYTE_KINDS];
-    const uint32_t of[2] = {classes[0] & possible, classes[1] & possible};
-    const uint32_t either = of[0] | of[1];
-    size_t resume[2] = {0, 0}; /* where each scan goes on: behind its last match */
-    uint32_t before = UINT32_MAX;
-    for (size_t p = 0; either != 0 && p < w.len; p++) {
-        uint32_t can = ascii->first[w.s[p]] & before & either;
-        before = ascii->after[w.s[p]];
-        if (can == 0 && p != resume[0] && p != resume[1]) {
-            continue;
-        }
-        for (size_t k = 0; k < 2; k++) {
-            /* Where a match ended a dotted name can begin (\G), whatever stands before it. */
-            uint32_t again = p == resume[k] ? ascii->first[w.s[p]] & BIT(DOTTED) : 0;
-            unsigned c;
-            size_t to = p < resume[k] ? 0 : match_at(&w, p, (can | again) & of[k], &c);
-            if (to != 0) {
-                size_t from = c == DOTTED ? run_all(&w, p, DIGIT) : p;
-                if (!pith_span_push(&spans[k], arena, (uint32_t)(start + from),
-                                    (uint32_t)(start + to))) {
-                    return false;
-                }
-                resume[k] = to;
-            }
+    scans s = {.w = {.s = (const unsigned char *)text + start,
+                     .len = end - start,
+                     .ascii = ascii,
+                     .run_at = SIZE_MAX},
+               .of = {classes[0] & possible, classes[1] & possible},
+               /* "n't" has a mark, and other names of errors have large letters. */
+               .from_lists = BIT(DIRECTIVE) | BIT(CONNECTIVE) |
+                             ((kinds & MARK) == 0 ? BIT(NEGATION) : 0) |
+                             ((kinds & UPPER) == 0 ? BIT(ERROR_NAME) : 0)};
+    const uint32_t either = s.of[0] | s.of[1];
+    uint32_t before = UINT32_MAX; /* classes that can begin behind the last byte */
+    for (size_t p = 0; either != 0 && p < end - start; p++) {
+        unsigned char byte = s.w.s[p];
+        uint32_t can = ascii->first[byte] & before & either;
+        before = ascii->after[byte];
+        bool resumes = p == s.resume[0] || p == s.resume[1];
+        if ((can != 0 || resumes) && !begin_at(&s, p, can, start, spans, arena)) {
+            return false;
         }
     }
     return true;

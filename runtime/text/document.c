@@ -43,17 +43,20 @@ static pith_status encode_words(const pith_tokenizer *tokenizer, pith_added_toke
 static pith_status encode(pith_document *doc, const pith_tokenizer *tokenizer,
                           const pith_document_opts *opts, pith_token_list *list, pith_err *err) {
     pith_token_list_reset(list);
+    bool kompress = opts->profile == PITH_PROFILE_KOMPRESS;
+    if (!kompress && opts->word_mode == PITH_WORDS_RAW) {
+        pith_status status =
+            pith_tokenizer_encode(tokenizer, PITH_ADDED_PLAIN, doc->text, doc->len, list, err);
+        doc->n_tok = (uint32_t)list->len;
+        return status;
+    }
+    size_t n_tok;
     pith_status status =
-        pith_tokenizer_encode(tokenizer, PITH_ADDED_PLAIN, doc->text, doc->len, list, err);
+        pith_tokenizer_count(tokenizer, PITH_ADDED_PLAIN, doc->text, doc->len, list, &n_tok, err);
+    doc->n_tok = (uint32_t)n_tok;
     if (status != PITH_OK) {
         return status;
     }
-    doc->n_tok = (uint32_t)list->len;
-    bool kompress = opts->profile == PITH_PROFILE_KOMPRESS;
-    if (!kompress && opts->word_mode == PITH_WORDS_RAW) {
-        return PITH_OK;
-    }
-    pith_token_list_reset(list);
     return encode_words(tokenizer, kompress ? PITH_ADDED_PARITY : PITH_ADDED_PLAIN, doc->text,
                         doc->len, list, err);
 }

@@ -1,5 +1,6 @@
 #include "runtime/text/pretok.h"
 
+#include "runtime/text/eight.h"
 #include "runtime/text/unicode.h"
 
 #include <stdbool.h>
@@ -26,6 +27,16 @@ static inline unsigned class_or_end(const char *text, size_t len, size_t pos, si
 
 /* End of the run of characters of class `class` that starts at `pos`. */
 static inline size_t run_end(const char *text, size_t len, size_t pos, unsigned class) {
+    while (class == PITH_CHAR_LETTER && len - pos >= 8) { /* of ASCII */
+        size_t n = pith_eight_first(pith_eight_no_letter(pith_eight_at(text + pos)));
+        pos += n;
+        if (n < 8 && (unsigned char)text[pos] < 0x80) {
+            return pos;
+        }
+        if (n < 8) {
+            break;
+        }
+    }
     while (pos < len) {
         size_t n;
         if (class_at(text, len, pos, &n) != class) {
@@ -77,9 +88,17 @@ static size_t space_end(const char *text, size_t len, size_t pos, size_t end) {
     return last > pos ? last : end;
 }
 
+static inline bool is_letter(char c) {
+    return (unsigned)(((unsigned char)c | 0x20) - 'a') < 26;
+}
+
 static size_t gpt2_next(const char *text, size_t len, size_t pos) {
     size_t n;
-    size_t at = pos;
+    size_t at = text[pos] == ' ' && pos + 1 < len ? pos + 1 : pos;
+    if (is_letter(text[at])) { /* most pre-tokens; what follows would say the same */
+        return run_end(text, len, at + 1, PITH_CHAR_LETTER);
+    }
+    at = pos;
     unsigned class = class_at(text, len, pos, &n);
     if (text[pos] == '\'') {
         size_t end = contraction_end(text, len, pos, false);

@@ -98,8 +98,8 @@ typedef struct tally {
 
 static void count_line(tally *t, const char *s, size_t len) {
     pith_line line = {.s = s, .len = len < LINE_BYTES ? len : LINE_BYTES};
-    while (line.len > 0 && strchr(" \t\r", line.s[line.len - 1]) != NULL &&
-           line.s[line.len - 1] != '\0') {
+    while (line.len > 0 &&
+           (s[line.len - 1] == ' ' || s[line.len - 1] == '\t' || s[line.len - 1] == '\r')) {
         line.len--;
     }
     while (line.indent < line.len && (s[line.indent] == ' ' || s[line.indent] == '\t')) {

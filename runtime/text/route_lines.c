@@ -188,7 +188,7 @@ bool pith_line_is_trace(const pith_line *line) {
 static bool is_time(const char *s, size_t len) {
     static const char *const shapes[] = {"dddd-dd-dd", "dddd/dd/dd", "dd:dd:dd",
                                          "dd/dd/dd",   "dd.dd.dddd", "dddddddddd.d"};
-    for (size_t i = 0; i < COUNT(shapes); i++) {
+    for (size_t i = 0; i < COUNT(shapes) && len > 0 && digit(s[0]); i++) {
         if (fits(s, len, shapes[i])) {
             return true;
         }

@@ -1,5 +1,6 @@
 #include "runtime/text/tabular.h"
 
+#include "runtime/text/eight.h"
 #include "runtime/text/words.h"
 
 #include <string.h>
@@ -35,6 +36,27 @@ static uint32_t cells_by_bar(const char *text, size_t start, size_t end) {
     return bars - 1;
 }
 
+/* No run of white space that parts cells stands within the stripped line, nor anything that may be
+ * white space beyond ASCII: it is one cell. */
+static bool is_one_cell(const char *text, size_t start, size_t end, bool tab_parts) {
+    const uint64_t top = PITH_EIGHT(0x80);
+    uint64_t before = 0; /* the last byte of the eight before, as the first of a set */
+    for (size_t pos = start; pos < end; pos += 8) {
+        char rest[8] = "xxxxxxx";
+        if (end - pos < 8) {
+            memcpy(rest, text + pos, end - pos);
+        }
+        uint64_t eight = pith_eight_at(end - pos < 8 ? rest : text + pos);
+        uint64_t blank = pith_eight_no_mark(eight);
+        bool parts = (blank & (blank << 8 | before)) != 0;
+        if ((eight & top) != 0 || parts || (tab_parts && pith_eight_equal(eight, '\t') != 0)) {
+            return false;
+        }
+        before = blank >> 56;
+    }
+    return true;
+}
+
 /* Kind of row: lines of one run agree in it. 0 for what is no row. */
 static uint64_t row_kind(const char *text, size_t start, size_t end, pith_profile profile) {
     pith_space_strip(text, &start, &end);
@@ -45,6 +67,9 @@ static uint64_t row_kind(const char *text, size_t start, size_t end, pith_profil
     if (faithful && end - start >= 2 && text[start] == '|' && text[end - 1] == '|') {
         uint32_t cells = cells_by_bar(text, start, end);
         return cells >= PITH_TABLE_CELLS_MIN ? UINT64_C(1) << 32 | cells : 0;
+    }
+    if (is_one_cell(text, start, end, faithful)) {
+        return 0;
     }
     uint32_t cells = cells_by_space(text, start, end, faithful);
     return cells >= PITH_TABLE_CELLS_MIN ? cells : 0;

@@ -63,6 +63,12 @@ PITH_MUST_USE pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer,
                                                 pith_added_tokens added, const char *text,
                                                 size_t len, pith_token_list *list, pith_err *err);
 
+/* How many tokens encode would append. `list` is scratch and keeps its tokens. */
+PITH_MUST_USE pith_status pith_tokenizer_count(const pith_tokenizer *tokenizer,
+                                               pith_added_tokens added, const char *text,
+                                               size_t len, pith_token_list *list, size_t *n_tok,
+                                               pith_err *err);
+
 /* Writes the bytes that `ids` stand for into a malloc'ed, NUL-ended string. Special added tokens
  * are left out when `skip_special`. Unknown ids are PITH_INVALID. */
 PITH_MUST_USE pith_status pith_tokenizer_decode(const pith_tokenizer *tokenizer,

@@ -42,6 +42,7 @@ typedef struct encoder {
     pith_token_list *list;
     struct pith_tokenizer_scratch *scratch;
     pith_added_tokens added;
+    size_t *count; /* NULL: tokens go to the list; else they are only counted */
 } encoder;
 
 static bool open_scratch(pith_token_list *list) {
@@ -121,6 +122,10 @@ static bool reserve(pith_token_list *list, size_t more) {
 
 /* Appends tokens that follow each other from byte `start` on. */
 static inline bool push_ids(const encoder *e, const uint32_t *ids, size_t n, size_t start) {
+    if (e->count != NULL) {
+        *e->count += n;
+        return true;
+    }
     if (!reserve(e->list, n)) {
         return false;
     }
@@ -136,6 +141,10 @@ static inline bool push_ids(const encoder *e, const uint32_t *ids, size_t n, siz
 }
 
 static bool push_token(const encoder *e, uint32_t id, size_t start, size_t end) {
+    if (e->count != NULL) {
+        *e->count += 1;
+        return true;
+    }
     if (!reserve(e->list, 1)) {
         return false;
     }
@@ -238,7 +247,7 @@ static inline void push_slot(pith_token_list *list, const cache_slot *slot, size
 
 static bool push_lookups(const encoder *e, const lookup *lookups, size_t n, const char *text,
                          size_t base) {
-    if (!reserve(e->list, LOOKUPS * SLOT_BYTES)) { /* a byte has one token at most */
+    if (e->count == NULL && !reserve(e->list, LOOKUPS * SLOT_BYTES)) { /* a token has a byte */
         return false;
     }
     for (size_t i = 0; i < n; i++) {
@@ -252,7 +261,9 @@ static bool push_lookups(const encoder *e, const lookup *lookups, size_t n, cons
         if (slot == NULL) {
             slot = fill_slot(e, l, text, ids, &n_ids);
         }
-        if (slot != NULL) {
+        if (slot != NULL && e->count != NULL) {
+            *e->count += slot->n;
+        } else if (slot != NULL) {
             push_slot(e->list, slot, base + l->at);
         } else if (!push_ids(e, ids, n_ids, base + l->at)) {
             return false;
@@ -382,7 +393,9 @@ static bool encode_piece(const encoder *e, const char *text, size_t start, size_
     if (!encode_normalised(e, nfc->text, nfc->len, 0)) {
         return false;
     }
-    map_spans(nfc, e->list->items + first, e->list->len - first, start);
+    if (e->count == NULL) {
+        map_spans(nfc, e->list->items + first, e->list->len - first, start);
+    }
     return true;
 }
 
@@ -401,9 +414,9 @@ static bool encode_text(const encoder *e, const char *text, size_t len) {
     return done >= len || encode_piece(e, text, done, len);
 }
 
-pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_tokens added,
-                                  const char *text, size_t len, pith_token_list *list,
-                                  pith_err *err) {
+static pith_status encode(const pith_tokenizer *tokenizer, pith_added_tokens added,
+                          const char *text, size_t len, pith_token_list *list, size_t *count,
+                          pith_err *err) {
     if (len > INT32_MAX) {
         return pith_fail(err, PITH_INVALID, "text of %zu bytes, expected less than 2^31", len);
     }
@@ -412,7 +425,7 @@ pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_to
         return pith_fail(err, PITH_INVALID, "invalid UTF-8 at byte %zu", valid);
     }
     size_t before = list->len;
-    encoder e = {.tokenizer = tokenizer, .list = list, .added = added};
+    encoder e = {.tokenizer = tokenizer, .list = list, .added = added, .count = count};
     bool ok = open_scratch(list);
     if (ok) {
         e.scratch = list->scratch;
@@ -427,4 +440,17 @@ pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_to
         return pith_fail(err, PITH_NO_MEMORY, "no memory for the tokens of %zu bytes", len);
     }
     return PITH_OK;
+}
+
+pith_status pith_tokenizer_encode(const pith_tokenizer *tokenizer, pith_added_tokens added,
+                                  const char *text, size_t len, pith_token_list *list,
+                                  pith_err *err) {
+    return encode(tokenizer, added, text, len, list, NULL, err);
+}
+
+pith_status pith_tokenizer_count(const pith_tokenizer *tokenizer, pith_added_tokens added,
+                                 const char *text, size_t len, pith_token_list *list, size_t *n_tok,
+                                 pith_err *err) {
+    *n_tok = 0;
+    return encode(tokenizer, added, text, len, list, n_tok, err);
 }

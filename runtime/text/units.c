@@ -3,12 +3,15 @@
 #include "runtime/base/slice.h"
 #include "runtime/text/words.h"
 
+#include <assert.h>
+
 /* How a word may be cut before a token. */
 enum { CUT_NONE, CUT_CHARACTER, CUT_PRETOKEN };
 
 typedef struct maker {
     const pith_unit_source *source;
-    pith_unit *units; /* NULL in the counting pass */
+    pith_unit *units; /* [most] */
+    size_t most;
     uint32_t *token_units;
     unsigned char *cuts; /* [n_tok], filled for the words that need it */
     uint32_t n_units;
@@ -26,17 +29,15 @@ typedef struct word_tokens {
 
 static void emit(maker *m, const word_tokens *w, uint32_t start, uint32_t end, size_t first,
                  size_t last) {
-    if (m->units != NULL) {
-        m->units[m->n_units] = (pith_unit){.start = start,
-                                           .end = end,
-                                           .word = w->word,
-                                           .line = w->line,
-                                           .n_tok = (uint32_t)(last - first)};
-        for (size_t i = first; i < last; i++) {
-            m->token_units[i] = m->n_units;
-        }
+    assert(m->n_units < m->most);
+    for (size_t i = first; i < last; i++) {
+        m->token_units[i] = m->n_units;
     }
-    m->n_units++;
+    m->units[m->n_units++] = (pith_unit){.start = start,
+                                         .end = end,
+                                         .word = w->word,
+                                         .line = w->line,
+                                         .n_tok = (uint32_t)(last - first)};
 }
 
 static bool is_char_start(const char *text, size_t pos) {
@@ -96,9 +97,7 @@ static void make_word(maker *m, const word_tokens *w) {
         emit(m, w, w->start, w->end, w->first, w->last);
         return;
     }
-    if (m->units == NULL) {
-        mark_cuts(m, w);
-    }
+    mark_cuts(m, w);
     uint32_t start = w->start;
     size_t first = w->first;
     while (first < w->last) {
@@ -114,7 +113,7 @@ static void make_word(maker *m, const word_tokens *w) {
 static void take_tokens(maker *m, word_tokens *w, size_t next_start) {
     const pith_unit_source *s = m->source;
     while (m->token < s->n_tok && s->tokens[m->token].end <= w->start) {
-        m->token++;
+        m->token_units[m->token++] = PITH_UNIT_NONE;
     }
     w->first = m->token;
     while (m->token < s->n_tok && s->tokens[m->token].start < w->end &&
@@ -124,57 +123,59 @@ static void take_tokens(maker *m, word_tokens *w, size_t next_start) {
     w->last = m->token;
 }
 
-/* One walk over words and tokens; returns the number of words. */
-static uint32_t walk(maker *m) {
+/* One walk over words and tokens. */
+static void walk(maker *m, pith_document *doc) {
     const pith_unit_source *s = m->source;
     pith_word_walk here = {.text = s->text, .len = s->len};
-    m->n_units = 0;
-    m->token = 0;
-    uint32_t n_words = 0;
     bool more = pith_word_next(&here);
     while (more) {
-        word_tokens w = {.word = n_words, .line = here.line, .start = here.start, .end = here.end};
+        word_tokens w = {
+            .word = doc->n_words++, .line = here.line, .start = here.start, .end = here.end};
         more = pith_word_next(&here);
         take_tokens(m, &w, more ? here.start : SIZE_MAX);
         make_word(m, &w);
-        n_words++;
         if (pith_slice_spend(w.end - w.start) != PITH_OK) {
+            return;
+        }
+    }
+    while (m->token < s->n_tok) {
+        m->token_units[m->token++] = PITH_UNIT_NONE;
+    }
+    doc->n_lines = here.line + 1;
+}
+
+/* Units that there can be. Three pieces of a word that follow each other have more tokens than one
+ * may: where all three fit, piece_end would have ended the first or the second farther on. So a
+ * word of more than unit_tokens_max tokens has at most 3 n + 2 pieces, where n is how often that
+ * and one token more fit into it: 4 n beside its first. */
+static size_t units_max(const pith_unit_source *s) {
+    size_t most = 4 * (s->n_tok / ((size_t)s->unit_tokens_max + 1));
+    size_t end;
+    for (size_t pos = 0; pos < s->len; pos = end) {
+        end = s->len - pos > PITH_SLICE_BYTES ? pos + PITH_SLICE_BYTES : s->len;
+        most += pith_words_max(s->text + pos, end - pos);
+        if (pith_slice_spend(end - pos) != PITH_OK) {
             break;
         }
     }
-    return n_words;
-}
-
-static uint32_t count_lines(const char *text, size_t len) {
-    uint32_t n = 1;
-    for (size_t i = 0; i < len; i++) {
-        n += text[i] == '\n';
-    }
-    return n;
+    return most;
 }
 
 pith_status pith_units_make(pith_document *doc, const pith_unit_source *source,
                             uint32_t *token_units, pith_arena *arena, pith_err *err) {
-    maker m = {.source = source, .token_units = token_units};
-    m.cuts = pith_arena_alloc(arena, source->n_tok, 1);
-    if (m.cuts == NULL) {
-        return pith_fail(err, PITH_EXHAUSTED, "no memory for the units of %zu bytes", source->len);
-    }
-    doc->n_words = walk(&m);
+    maker m = {.source = source, .token_units = token_units, .most = units_max(source)};
     pith_status stopped = pith_slice_spend(0);
     if (stopped != PITH_OK) {
         return pith_fail(err, stopped, "stopped");
     }
-    doc->n_lines = count_lines(source->text, source->len);
-    m.units = pith_arena_alloc(arena, m.n_units, sizeof *m.units);
-    if (m.units == NULL) {
-        return pith_fail(err, PITH_EXHAUSTED, "no memory for %u units", m.n_units);
+    m.cuts = pith_arena_alloc(arena, source->n_tok, 1);
+    m.units = pith_arena_alloc(arena, m.most, sizeof *m.units);
+    if (m.cuts == NULL || m.units == NULL) {
+        return pith_fail(err, PITH_EXHAUSTED, "no memory for the units of %zu bytes", source->len);
     }
-    for (size_t i = 0; i < source->n_tok; i++) {
-        token_units[i] = PITH_UNIT_NONE;
-    }
-    (void)walk(&m);
+    walk(&m, doc);
     doc->units = m.units;
     doc->n_units = m.n_units;
-    return pith_slice_spend(0);
+    stopped = pith_slice_spend(0);
+    return stopped == PITH_OK ? PITH_OK : pith_fail(err, stopped, "stopped");
 }

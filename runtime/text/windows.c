@@ -2,6 +2,8 @@
 
 #include "runtime/base/slice.h"
 
+#include <string.h>
+
 pith_shown_limits pith_windows_limits(const pith_document_opts *opts) {
     /* Unit starts are at most `way` tokens apart. A window of `room` tokens ends within `way` of
      * its room, and the next begins within `way` of two halos before that: it begins later than the
@@ -103,10 +105,10 @@ static void fill_window(pith_document *doc, const pith_document_opts *opts, cons
     *window = (pith_window){.id_begin = at, .n_ids = c->end - c->begin + 2};
     doc->ids[at] = opts->cls_id;
     doc->id_units[at++] = PITH_UNIT_NONE;
-    for (uint32_t i = c->begin; i < c->end; i++) {
-        doc->ids[at] = c->shown->ids[i];
-        doc->id_units[at++] = c->shown->units[i];
-    }
+    uint32_t n = c->end - c->begin;
+    memcpy(doc->ids + at, c->shown->ids + c->begin, n * sizeof *doc->ids);
+    memcpy(doc->id_units + at, c->shown->units + c->begin, n * sizeof *doc->id_units);
+    at += n;
     doc->ids[at] = opts->sep_id;
     doc->id_units[at++] = PITH_UNIT_NONE;
     doc->n_ids = at;

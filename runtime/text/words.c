@@ -1,5 +1,7 @@
 #include "runtime/text/words.h"
 
+#include "runtime/text/eight.h"
+
 /* What a byte can start: 0 no white space, 1 a one-byte one, 2 perhaps a longer one. UTF-8
  * continuation bytes are 0, so a walk by bytes never stops inside a character. */
 static const unsigned char start_class[256] = {
@@ -31,30 +33,44 @@ static size_t long_space(const unsigned char *s, size_t left) {
     return s[1] == 0x80 && s[2] == 0x80 ? 3 : 0; /* U+3000 */
 }
 
-size_t pith_space_len(const char *text, size_t len, size_t pos) {
+static inline size_t space_len(const char *text, size_t len, size_t pos) {
     const unsigned char *s = (const unsigned char *)text + pos;
     unsigned char kind = start_class[s[0]];
     return kind < 2 ? kind : long_space(s, len - pos);
 }
 
-size_t pith_space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lines) {
+size_t pith_space_len(const char *text, size_t len, size_t pos) {
+    return space_len(text, len, pos);
+}
+
+static inline size_t space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lines) {
     while (pos < len) {
-        size_t step = pith_space_len(text, len, pos);
+        size_t step = space_len(text, len, pos);
         if (step == 0) {
             break;
         }
-        if (n_lines != NULL && text[pos] == '\n') {
-            (*n_lines)++;
-        }
+        *n_lines += text[pos] == '\n';
         pos += step;
     }
     return pos;
 }
 
-size_t pith_word_end(const char *text, size_t len, size_t pos) {
+size_t pith_space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lines) {
+    uint32_t unused = 0;
+    return space_skip(text, len, pos, n_lines != NULL ? n_lines : &unused);
+}
+
+static inline size_t word_end(const char *text, size_t len, size_t pos) {
     while (pos < len) {
+        if (len - pos >= 8) {
+            size_t n = pith_eight_first(pith_eight_no_mark(pith_eight_at(text + pos)));
+            pos += n;
+            if (n == 8) {
+                continue;
+            }
+        }
         unsigned char kind = start_class[(unsigned char)text[pos]];
-        if (kind == 1 || (kind == 2 && pith_space_len(text, len, pos) > 0)) {
+        if (kind == 1 || (kind == 2 && space_len(text, len, pos) > 0)) {
             break;
         }
         pos++;
@@ -62,11 +78,36 @@ size_t pith_word_end(const char *text, size_t len, size_t pos) {
     return pos;
 }
 
+size_t pith_word_end(const char *text, size_t len, size_t pos) {
+    return word_end(text, len, pos);
+}
+
+size_t pith_words_max(const char *text, size_t len) {
+    size_t n = 0;
+    bool open = false; /* the byte before is in a word */
+    for (size_t i = 0; i < len;) {
+        uint64_t eight = len - i >= 8 ? pith_eight_at(text + i) : UINT64_MAX;
+        if ((eight & PITH_EIGHT(0x80)) == 0) {
+            uint64_t inside = ~pith_eight_no_mark(eight) & PITH_EIGHT(0x80);
+            n += pith_eight_count(inside & ~(inside << 8 | (open ? 0x80 : 0)));
+            open = inside >> 63 != 0;
+            i += 8;
+            continue;
+        }
+        for (size_t end = len - i >= 8 ? i + 8 : len; i < end; i++) {
+            bool inside = start_class[(unsigned char)text[i]] == 0;
+            n += inside && !open;
+            open = inside;
+        }
+    }
+    return n;
+}
+
 /* Length of the white-space character that ends at text[end), start < end; 0 where there is none.
  */
 static size_t space_before(const char *text, size_t start, size_t end) {
     for (size_t n = 1; n <= 3 && n <= end - start; n++) {
-        if (pith_space_len(text, end, end - n) == n) {
+        if (space_len(text, end, end - n) == n) {
             return n;
         }
     }
@@ -85,13 +126,13 @@ void pith_space_strip(const char *text, size_t *start, size_t *end) {
 }
 
 bool pith_word_next(pith_word_walk *walk) {
-    size_t start = pith_space_skip(walk->text, walk->len, walk->pos, &walk->line);
+    size_t start = space_skip(walk->text, walk->len, walk->pos, &walk->line);
     if (start == walk->len) {
         walk->pos = start;
         return false;
     }
     walk->start = (uint32_t)start;
-    walk->pos = pith_word_end(walk->text, walk->len, start);
+    walk->pos = word_end(walk->text, walk->len, start);
     walk->end = (uint32_t)walk->pos;
     return true;
 }

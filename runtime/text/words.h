@@ -17,6 +17,9 @@ size_t pith_space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lin
 /* First white space at or after pos, or len. */
 size_t pith_word_end(const char *text, size_t len, size_t pos);
 
+/* A bound on the words of a text: parted here by whatever white space can begin with, and more. */
+size_t pith_words_max(const char *text, size_t len);
+
 /* Bytes of the text [start, end) without leading and trailing white space. */
 void pith_space_strip(const char *text, size_t *start, size_t *end);
 

@@ -255,7 +255,7 @@ static void hand_over(pith_accept *a, connection *c) {
     c->handed = true;
     (void)pthread_mutex_unlock(&a->mutex);
     PITH_TSAN_RELEASE(&numbers); /* `fd` is the core's from here on */
-    pith_stay_begin(&a->stay);
+    pith_stay_begin(&a->stay, now_ns());
     grpc_server_add_channel_from_fd(a->server, fd, a->credentials);
     pith_stay_end(&a->stay);
 }

@@ -21,13 +21,23 @@ typedef struct pith_accept pith_accept;
 
 enum { PITH_LISTEN_TEXT_BYTES = 80 }; /* "[" 45 bytes of IPv6 and 16 of scope "]:65535" */
 
-/* A thread's stay inside the core: pith_stay_begin before the call, pith_stay_end after. */
+/* A thread's stay inside the core: pith_stay_begin, with the time, before the call, pith_stay_end
+ * after. */
 typedef struct pith_stay {
     atomic_int_fast64_t since_ns; /* 0: outside */
+    int64_t reads_since_ns;       /* the thread's own: it reads sockets since then; 0: not yet */
+    void (*on_long)(void *arg);   /* or NULL: it has read for PITH_RELIEF_NS, and reads on */
+    void *arg;
 } pith_stay;
 
-void pith_stay_begin(pith_stay *stay);
+/* An honest upload of some MB is read in less; what waits for the relief meanwhile, waits no longer
+ * than for a text's ingest. */
+#define PITH_RELIEF_NS INT64_C(2000000)
+
+void pith_stay_begin(pith_stay *stay, int64_t now_ns);
 void pith_stay_end(pith_stay *stay);
+/* The calling thread has read a socket, perhaps within a stay. */
+void pith_stay_read(int64_t now_ns);
 
 typedef struct pith_accept_stats {
     uint64_t open;

@@ -36,13 +36,12 @@ static void end(pith_call *call);
 
 /* --- references -------------------------------------------------------------------------- */
 
-pith_call *pith_call_new(pith_poller *poller) {
+pith_call *pith_call_new(pith_transport *transport) {
     pith_call *call = calloc(1, sizeof *call);
     if (call == NULL) {
         return NULL;
     }
-    call->transport = poller->transport;
-    call->poller = poller;
+    call->transport = transport;
     call->arrive_tag.fire = on_arrive;
     call->message_tag.fire = on_message;
     call->close_tag.fire = on_close;
@@ -703,7 +702,7 @@ static void on_arrive(pith_tag *tag, bool ok) {
         return;
     }
     /* First of all, so that there is always a request waiting for the next call. */
-    if (pith_transport_arm(call->poller, NULL) != PITH_OK) {
+    if (pith_transport_arm(t, NULL) != PITH_OK) {
         pith_log(PITH_LOG_ERROR, "grpc: no memory to wait for another call");
     }
     atomic_store(&call->refs, 1);

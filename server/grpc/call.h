@@ -3,8 +3,8 @@
  * This is the seam between services and the transport; nothing of the gRPC core shows through it.
  * A call is reference counted: whoever keeps a pointer beyond a handler holds a reference. Sending
  * and finishing are allowed from any thread. The handlers on_open, on_message, on_half_close,
- * on_room and on_cancel of one call run on one thread, the poller of its queue, and must not
- * block; those of different calls may run at the same time. */
+ * on_room and on_cancel run one at a time, those of all calls, on a poller thread, and must not
+ * block. */
 #ifndef PITH_SERVER_GRPC_CALL_H
 #define PITH_SERVER_GRPC_CALL_H
 

@@ -18,19 +18,14 @@ static pith_item *item_new(pith_call *call, pith_entry entry, void *owner,
                            const Pith__V1__CompressRequest *message) {
     size_t id_len = message->id.len;
     size_t model_len = message->model.len;
-    pith_item *made = calloc(1, sizeof *made + id_len);
+    pith_item *made = calloc(1, sizeof *made + id_len + model_len + 1);
     if (made == NULL) {
         return NULL;
     }
-    made->model = malloc(model_len + 1);
-    if (made->model == NULL) {
-        free(made);
-        return NULL;
-    }
+    made->model = (char *)made->id + id_len;
     if (model_len > 0) {
         memcpy(made->model, message->model.data, model_len);
     }
-    made->model[model_len] = '\0';
     atomic_init(&made->refs, 2);
     made->call = pith_call_ref(call);
     made->owner = owner;
@@ -55,7 +50,6 @@ void pith_item_unref(pith_item *item) {
         if (item->job != NULL) {
             pith_job_release(item->job);
         }
-        free(item->model);
         free(item);
     }
 }
@@ -98,18 +92,6 @@ static void set_fault(const pith_item *item, pith_status status, const char *pre
     }
     (void)pith_fault_set(fault, status, path, "%s", without_field(text, field));
     set_resource(fault, item->model);
-}
-
-/* ErrorInfo.reason where the status alone says too little. */
-static const char *reason_of(pith_refused refused) {
-    switch (refused) {
-    case PITH_REFUSED_DEADLINE:
-        return "QUEUE_TOO_LONG";
-    case PITH_REFUSED_FAULT:
-        return "DEVICE_LOST";
-    default:
-        return NULL;
-    }
 }
 
 /* Takes the text's tokens from the bucket of the call's key, if it has one. */
@@ -157,7 +139,7 @@ pith_status pith_item_submit(pith_item *item, const pith_compress_request *reque
         set_fault(item, status, prefix, refusal.field, err.text, fault);
         fault->retry_after_ns = refusal.retry_after_ns;
         fault->wait_ns = refusal.wait_ns;
-        fault->reason = reason_of(refusal.reason);
+        fault->reason = pith_rpc_refusal_reason(refusal.reason);
     }
     return status;
 }
@@ -167,6 +149,7 @@ void pith_item_fault(const pith_item *item, const pith_reply *reply, const char 
     const char *text = reply->error == NULL ? pith_status_name(reply->status) : reply->error;
     set_fault(item, reply->status, prefix, reply->error_field, text, fault);
     fault->retry_after_ns = reply->retry_after_ns;
+    fault->reason = pith_rpc_reply_reason(reply);
 }
 
 pith_status pith_item_error(const pith_call *call, const pith_fault *fault, const uint8_t *id,
@@ -213,6 +196,7 @@ void pith_item_observe(const pith_item *item, const pith_reply *reply) {
     pith_request_event event = {
         .entry = item->entry,
         .status = reply->status,
+        .reason = pith_rpc_reply_reason(reply),
         .field = reply->error_field,
         .id = item->id,
         .id_len = item->id_len,
@@ -228,6 +212,7 @@ void pith_refusal_observe(pith_call *call, pith_entry entry, const pith_fault *f
     pith_request_event event = {
         .entry = entry,
         .status = fault->err.status,
+        .reason = fault->reason,
         .field = fault->field,
         .id = id,
         .id_len = id_len,

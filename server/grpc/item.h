@@ -29,9 +29,9 @@ typedef struct pith_item {
     size_t text_len;
     uint64_t charged; /* tokens, to the call's key */
     size_t cost;      /* bytes that its answer takes at most */
-    char *model;      /* asked for: the name in a NOT_FOUND */
+    char *model;      /* asked for: the name in a NOT_FOUND; behind `id` */
     size_t id_len;
-    uint8_t id[];
+    uint8_t id[]; /* [id_len], and the model's name with its NUL */
 } pith_item;
 
 void pith_item_ref(pith_item *item);

@@ -52,6 +52,55 @@ const char *pith_rpc_reason(pith_status status) {
     return row_of(status)->reason;
 }
 
+const char *pith_rpc_refusal_reason(pith_refused refused) {
+    switch (refused) {
+    case PITH_REFUSED_DEADLINE:
+        return "QUEUE_TOO_LONG";
+    case PITH_REFUSED_FAULT:
+        return "DEVICE_LOST";
+    default:
+        return NULL;
+    }
+}
+
+/* A drain refuses; what was accepted before it is answered. */
+const char *pith_rpc_reply_reason(const pith_reply *reply) {
+    return reply->status == PITH_UNAVAILABLE ? "DEVICE_LOST" : NULL;
+}
+
+/* Beside the statuses' own. */
+static const struct {
+    pith_status status;
+    const char *reason;
+} causes[] = {
+    {PITH_UNAVAILABLE, "LOADING"},
+    {PITH_UNAVAILABLE, "DEVICE_LOST"},
+    {PITH_DEADLINE, "QUEUE_TOO_LONG"},
+    {PITH_EXHAUSTED, "KEY_QUOTA"},
+};
+_Static_assert(sizeof causes / sizeof *causes == PITH_RPC_CAUSES - PITH_STATUS_COUNT,
+               "a number for each");
+
+size_t pith_rpc_cause_of(pith_status status, const char *reason) {
+    size_t own = (int)status >= 0 && status < PITH_STATUS_COUNT ? (size_t)status : PITH_INTERNAL;
+    for (size_t i = 0; reason != NULL && i < sizeof causes / sizeof *causes; i++) {
+        if (causes[i].status == status && strcmp(causes[i].reason, reason) == 0) {
+            return PITH_STATUS_COUNT + i;
+        }
+    }
+    return own;
+}
+
+pith_status pith_rpc_cause_status(size_t cause) {
+    return cause < PITH_STATUS_COUNT ? (pith_status)cause
+                                     : causes[cause - PITH_STATUS_COUNT].status;
+}
+
+const char *pith_rpc_cause_reason(size_t cause) {
+    return cause < PITH_STATUS_COUNT ? pith_rpc_reason((pith_status)cause)
+                                     : causes[cause - PITH_STATUS_COUNT].reason;
+}
+
 bool pith_rpc_is_private(pith_status status) {
     return row_of(status)->private_text;
 }

@@ -10,6 +10,7 @@
 
 #include "google/rpc/status.pb-c.h"
 #include "runtime/base/arena.h"
+#include "runtime/engine/engine.h"
 #include "server/grpc/fault.h"
 
 #include <stdbool.h>
@@ -48,6 +49,18 @@ const char *pith_rpc_code_name(int code);
 
 /* "QUEUE_FULL" and so on: the reason of a status's ErrorInfo; never NULL. */
 const char *pith_rpc_reason(pith_status status);
+
+/* The reason where a status alone says too little, or NULL: why the engine took no job, or failed
+ * one that it had. */
+const char *pith_rpc_refusal_reason(pith_refused refused);
+const char *pith_rpc_reply_reason(const pith_reply *reply);
+
+/* How a request can end: its status and its reason, as one number for counters. `reason`: NULL or a
+ * name that is not known stands for the status's own. */
+enum { PITH_RPC_CAUSES = PITH_STATUS_COUNT + 4 };
+size_t pith_rpc_cause_of(pith_status status, const char *reason);
+pith_status pith_rpc_cause_status(size_t cause);
+const char *pith_rpc_cause_reason(size_t cause);
 
 /* Delay to advise in nanoseconds, 0 when a retry would not help. */
 int64_t pith_rpc_retry_ns(const pith_fault *fault);

@@ -2,6 +2,7 @@
 
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "server/grpc/accept.h"
 #include "server/grpc/tsan.h"
 
 #include <errno.h>
@@ -128,6 +129,7 @@ void pith_tap_read_stats(const pith_tap *tap, pith_tap_stats *stats) {
 /* Shows the guard what has just been read. */
 static pith_flood show(tapped *t, const struct msghdr *msg, size_t n_read) {
     int64_t now = pith_clock_now(&pith_clock_system);
+    pith_stay_read(now);
     pith_tap *tap = atomic_load_explicit(&t->tap, memory_order_relaxed);
     uint64_t streams = t->guard.n_streams;
     bool before = t->guard.flood != PITH_FLOOD_NONE;

@@ -18,8 +18,9 @@
 enum {
     /* Requests that wait for calls. Calls that find none queue without a bound inside the core, but
      * each arrival posts a new one first: this covers the calls between two turns of the poller. */
-    ARMED = 64,
+    ARMED = 128,
     TICK_MS = 200,
+    RELIEF_MS = 20,    /* likewise, while the relief stands in */
     SWEEP_MS = 1000,   /* between two looks for calls whose peer does not read */
     STAY_MS_MAX = 600, /* in the core, where TICK_MS is the longest wait that is asked for */
     /* With no call open for this long a drain waits only for connections in their handshake. */
@@ -40,15 +41,15 @@ enum {
 
 #define MS_NS INT64_C(1000000)
 
-pith_status pith_transport_arm(pith_poller *poller, pith_err *err) {
-    pith_call *call = pith_call_new(poller);
+pith_status pith_transport_arm(pith_transport *t, pith_err *err) {
+    pith_call *call = pith_call_new(t);
     if (call == NULL) {
         return pith_fail(err, PITH_NO_MEMORY, "no memory for a call");
     }
     PITH_TSAN_RELEASE(&call->arrive_tag);
     grpc_call_error error =
-        grpc_server_request_call(poller->transport->server, &call->core, &call->details,
-                                 &call->metadata, poller->queue, poller->queue, &call->arrive_tag);
+        grpc_server_request_call(t->server, &call->core, &call->details, &call->metadata, t->queue,
+                                 t->queue, &call->arrive_tag);
     if (error != GRPC_CALL_OK) {
         pith_call_discard(call);
         return pith_fail(err, PITH_INTERNAL, "cannot wait for calls: %s",
@@ -121,36 +122,91 @@ static void abort_stalled(pith_call *call) {
     }
 }
 
+/* Waits `ms` at most for one completion and handles it. False when the queue has shut down. */
+static bool poll_once(pith_poller *poller, int64_t now, int ms) {
+    pith_transport *t = poller->transport;
+    int64_t end = now + ms * MS_NS;
+    gpr_timespec until = {.tv_sec = end / (1000 * MS_NS),
+                          .tv_nsec = (int32_t)(end % (1000 * MS_NS)),
+                          .clock_type = GPR_CLOCK_MONOTONIC}; /* as ours: CLOCK_MONOTONIC */
+    pith_stay_begin(&poller->stay, now);
+    grpc_event event = grpc_completion_queue_next(t->queue, until, NULL);
+    pith_stay_end(&poller->stay);
+    if (poller == &t->pollers[PITH_POLLER_FIRST]) {
+        atomic_store_explicit(&t->relief.wanted, false, memory_order_relaxed);
+    }
+    if (event.type == GRPC_OP_COMPLETE) {
+        pith_tag *tag = event.tag;
+        PITH_TSAN_ACQUIRE(tag);
+        (void)pthread_mutex_lock(&t->handlers);
+        tag->fire(tag, event.success != 0);
+        (void)pthread_mutex_unlock(&t->handlers);
+    }
+    return event.type != GRPC_QUEUE_SHUTDOWN;
+}
+
 static void *poll_loop(void *arg) {
     pith_poller *poller = arg;
     pith_transport *t = poller->transport;
-    int64_t ticked = pith_clock_now(&pith_clock_system);
-    int64_t swept = ticked;
-    for (;;) {
-        gpr_timespec until =
-            gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
-        pith_stay_begin(&poller->stay);
-        grpc_event event = grpc_completion_queue_next(poller->queue, until, NULL);
-        pith_stay_end(&poller->stay);
-        if (event.type == GRPC_QUEUE_SHUTDOWN) {
-            return NULL;
-        }
-        if (event.type == GRPC_OP_COMPLETE) {
-            pith_tag *tag = event.tag;
-            PITH_TSAN_ACQUIRE(tag);
-            tag->fire(tag, event.success != 0);
-        }
-        int64_t now = pith_clock_now(&pith_clock_system);
+    int64_t now = pith_clock_now(&pith_clock_system);
+    int64_t ticked = now;
+    int64_t swept = now;
+    while (poll_once(poller, now, TICK_MS)) {
+        now = pith_clock_now(&pith_clock_system);
         bool due = now - ticked >= TICK_MS * MS_NS;
-        if (due && poller->ticks && t->opts.on_tick != NULL && !atomic_load(&t->draining)) {
+        if (due && t->opts.on_tick != NULL && !atomic_load(&t->draining)) {
             ticked = now;
             t->opts.on_tick(t->opts.tick_arg);
         }
-        if (poller->ticks && now - swept >= SWEEP_MS * MS_NS) {
+        if (now - swept >= SWEEP_MS * MS_NS) {
             swept = now;
             each_call(t, abort_stalled);
         }
     }
+    return NULL;
+}
+
+/* On the first thread, deep inside the core: it reads and reads. */
+static void call_relief(void *arg) {
+    pith_relief *relief = arg;
+    if (!atomic_exchange_explicit(&relief->wanted, true, memory_order_relaxed)) {
+        (void)pthread_mutex_lock(&relief->mutex);
+        relief->called = true;
+        (void)pthread_cond_signal(&relief->changed);
+        (void)pthread_mutex_unlock(&relief->mutex);
+    }
+}
+
+/* Sleeps until called; false when there will be no more calls. */
+static bool wait_call(pith_relief *relief) {
+    (void)pthread_mutex_lock(&relief->mutex);
+    while (!relief->called && !relief->over) {
+        (void)pthread_cond_wait(&relief->changed, &relief->mutex);
+    }
+    relief->called = false;
+    bool over = relief->over;
+    (void)pthread_mutex_unlock(&relief->mutex);
+    return !over;
+}
+
+static void *relief_loop(void *arg) {
+    pith_poller *poller = arg;
+    pith_relief *relief = &poller->transport->relief;
+    while (wait_call(relief)) {
+        while (atomic_load_explicit(&relief->wanted, memory_order_relaxed)) {
+            if (!poll_once(poller, pith_clock_now(&pith_clock_system), RELIEF_MS)) {
+                return NULL;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void end_relief(pith_relief *relief) {
+    (void)pthread_mutex_lock(&relief->mutex);
+    relief->over = true;
+    (void)pthread_cond_signal(&relief->changed);
+    (void)pthread_mutex_unlock(&relief->mutex);
 }
 
 static void on_down(pith_tag *tag, bool ok) {
@@ -188,6 +244,9 @@ pith_status pith_transport_open(pith_transport **transport, const pith_transport
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&t->changed, &attr);
+    (void)pthread_cond_init(&t->relief.changed, NULL);
+    (void)pthread_mutex_init(&t->relief.mutex, NULL);
+    (void)pthread_mutex_init(&t->handlers, NULL);
     (void)pthread_condattr_destroy(&attr);
     pith_core_log_install();
     grpc_init();
@@ -235,7 +294,8 @@ static grpc_server *create_server(pith_transport *t) {
 }
 
 static pith_status start_poller(pith_poller *poller, pith_err *err) {
-    int rc = pthread_create(&poller->thread, NULL, poll_loop, poller);
+    bool first = poller == &poller->transport->pollers[PITH_POLLER_FIRST];
+    int rc = pthread_create(&poller->thread, NULL, first ? poll_loop : relief_loop, poller);
     if (rc != 0) {
         return pith_fail(err, PITH_IO, "cannot start a poller thread: %s", strerror(rc));
     }
@@ -247,12 +307,12 @@ static pith_status start_poller(pith_poller *poller, pith_err *err) {
 pith_status pith_transport_start(pith_transport *t, pith_err *err) {
     pith_status status = PITH_OK;
     t->server = create_server(t);
-    for (int i = 0; i < PITH_POLLERS; i++) {
-        t->pollers[i] = (pith_poller){.transport = t, .ticks = i == 0};
-        t->pollers[i].queue = grpc_completion_queue_create_for_next(NULL);
-        grpc_server_register_completion_queue(t->server, t->pollers[i].queue, NULL);
-    }
+    t->queue = grpc_completion_queue_create_for_next(NULL);
+    grpc_server_register_completion_queue(t->server, t->queue, NULL);
+    t->pollers[PITH_POLLER_FIRST].stay.on_long = call_relief;
+    t->pollers[PITH_POLLER_FIRST].stay.arg = &t->relief;
     for (int i = 0; i < PITH_POLLERS && status == PITH_OK; i++) {
+        t->pollers[i].transport = t;
         status = start_poller(&t->pollers[i], err);
     }
     if (status != PITH_OK) {
@@ -260,8 +320,8 @@ pith_status pith_transport_start(pith_transport *t, pith_err *err) {
     }
     t->started = true; /* from here on close must shut the server down */
     grpc_server_start(t->server);
-    for (int i = 0; i < ARMED * PITH_POLLERS && status == PITH_OK; i++) {
-        status = pith_transport_arm(&t->pollers[i % PITH_POLLERS], err);
+    for (int i = 0; i < ARMED && status == PITH_OK; i++) {
+        status = pith_transport_arm(t, err);
     }
     if (status == PITH_OK) {
         status = pith_accept_start(t->accept, t->server, err);
@@ -375,7 +435,7 @@ size_t pith_transport_drain(pith_transport *t, int64_t grace_ns) {
     atomic_store(&t->draining, true);
     pith_accept_stop(t->accept);
     PITH_TSAN_RELEASE(&t->shutdown_tag);
-    grpc_server_shutdown_and_notify(t->server, t->pollers[0].queue, &t->shutdown_tag);
+    grpc_server_shutdown_and_notify(t->server, t->queue, &t->shutdown_tag);
     each_call(t, drain_call);
     if (wait_down(t, grace_ns)) {
         return 0;
@@ -404,10 +464,11 @@ void pith_transport_close(pith_transport *t) {
         (void)pith_transport_drain(t, 0);
         wait_calls(t);
     }
+    if (t->queue != NULL) {
+        grpc_completion_queue_shutdown(t->queue);
+    }
+    end_relief(&t->relief);
     for (int i = 0; i < PITH_POLLERS; i++) {
-        if (t->pollers[i].queue != NULL) {
-            grpc_completion_queue_shutdown(t->pollers[i].queue);
-        }
         if (t->pollers[i].running) {
             (void)pthread_join(t->pollers[i].thread, NULL);
         }
@@ -416,16 +477,17 @@ void pith_transport_close(pith_transport *t) {
     if (t->server != NULL) {
         grpc_server_destroy(t->server);
     }
-    for (int i = 0; i < PITH_POLLERS; i++) {
-        if (t->pollers[i].queue != NULL) {
-            grpc_completion_queue_destroy(t->pollers[i].queue);
-        }
+    if (t->queue != NULL) {
+        grpc_completion_queue_destroy(t->queue);
     }
     pith_accept_close(t->accept);
     if (t->quota != NULL) {
         grpc_resource_quota_unref(t->quota);
     }
     grpc_shutdown_blocking();
+    (void)pthread_cond_destroy(&t->relief.changed);
+    (void)pthread_mutex_destroy(&t->relief.mutex);
+    (void)pthread_mutex_destroy(&t->handlers);
     (void)pthread_cond_destroy(&t->changed);
     (void)pthread_mutex_destroy(&t->mutex);
     free(t);

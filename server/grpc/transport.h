@@ -1,4 +1,4 @@
-/* The gRPC C core as a server: two completion queues, each with a poller, our own accept loop.
+/* The gRPC C core as a server: a completion queue, a poller and its relief, our own accept loop.
  *
  * Owns the listening socket, the core's server and queue, the threads "pith-grpc" (pollers),
  * "pith-accept" and "pith-watchdog", and the list of calls. Open, start, stop, drain and close: one

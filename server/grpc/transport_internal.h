@@ -27,20 +27,27 @@ typedef struct pith_counters {
     atomic_int_fast64_t counted; /* live calls of methods that are not always_served */
 } pith_counters;
 
-/* Two queues with a thread each. One thread would do for the load; but the core reads a socket on
- * the thread that waits for completions for as long as the socket has bytes, and then the other
- * thread still handles its half of the calls, counts what is abandoned, and cuts the peer. A call
- * stays on its queue, so the handlers of one call never run at the same time. */
-enum { PITH_POLLERS = 2 };
+/* One queue and one thread that waits on it: two would pass each event's turn on to each other, a
+ * wake-up each. But the core reads a socket on the thread that waits, for as long as the socket has
+ * bytes. Once that has lasted PITH_RELIEF_NS the second thread stands in until the first is back:
+ * it handles the calls, counts what is abandoned, and cuts the peer. */
+enum { PITH_POLLER_FIRST, PITH_POLLER_RELIEF, PITH_POLLERS };
 
 typedef struct pith_poller {
     pith_transport *transport;
-    grpc_completion_queue *queue;
     pthread_t thread;
     bool running;
-    bool ticks; /* the first one calls on_tick */
     pith_stay stay;
 } pith_poller;
+
+/* Whether the second thread is wanted. */
+typedef struct pith_relief {
+    atomic_bool wanted;    /* set within the core's reads, cleared when the first thread is back */
+    pthread_mutex_t mutex; /* guards everything below */
+    pthread_cond_t changed;
+    bool called;
+    bool over;
+} pith_relief;
 
 struct pith_transport {
     pith_transport_opts opts;
@@ -48,7 +55,10 @@ struct pith_transport {
     pith_accept *accept;
     grpc_server *server;
     grpc_resource_quota *quota;
+    grpc_completion_queue *queue;
     pith_poller pollers[PITH_POLLERS];
+    pith_relief relief;
+    pthread_mutex_t handlers; /* held while one runs: so those of all calls run one at a time */
     pith_watchdog *watchdog;
     bool started;
     bool drained;
@@ -73,7 +83,6 @@ struct pith_call {
     pith_tag send_tag;
     atomic_int refs; /* arrival handler 1, each open batch 1, each holder 1 */
     pith_transport *transport;
-    pith_poller *poller;
     const pith_method_entry *entry; /* set before the call is linked */
     pith_call *prev;
     pith_call *next;
@@ -117,12 +126,12 @@ struct pith_call {
 };
 
 /* transport.c */
-pith_status pith_transport_arm(pith_poller *poller, pith_err *err);
+pith_status pith_transport_arm(pith_transport *t, pith_err *err);
 void pith_transport_link(pith_call *call);
 void pith_transport_unlink(pith_call *call);
 
 /* call.c */
-pith_call *pith_call_new(pith_poller *poller);
+pith_call *pith_call_new(pith_transport *transport);
 void pith_call_discard(pith_call *call); /* one that never arrived */
 bool pith_call_try_ref(pith_call *call);
 

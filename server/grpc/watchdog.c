@@ -27,13 +27,28 @@ struct pith_watchdog {
     bool stop;
 };
 
-void pith_stay_begin(pith_stay *stay) {
-    atomic_store_explicit(&stay->since_ns, pith_clock_now(&pith_clock_system),
-                          memory_order_relaxed);
+static _Thread_local pith_stay *here; /* of this thread */
+
+void pith_stay_begin(pith_stay *stay, int64_t now_ns) {
+    atomic_store_explicit(&stay->since_ns, now_ns, memory_order_relaxed);
+    stay->reads_since_ns = 0;
+    here = stay;
 }
 
 void pith_stay_end(pith_stay *stay) {
     atomic_store_explicit(&stay->since_ns, 0, memory_order_relaxed);
+    here = NULL;
+}
+
+void pith_stay_read(int64_t now_ns) {
+    if (here == NULL || here->on_long == NULL) {
+        return;
+    }
+    if (here->reads_since_ns == 0) {
+        here->reads_since_ns = now_ns;
+    } else if (now_ns - here->reads_since_ns > PITH_RELIEF_NS) {
+        here->on_long(here->arg);
+    }
 }
 
 static bool is_stuck(const pith_stay *stay, int64_t now, int64_t stay_ns_max) {

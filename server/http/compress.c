@@ -15,11 +15,12 @@ static json_t *result_json(const pith_reply *reply) {
                      reply->model == NULL ? "" : reply->model->name);
 }
 
-static void observe(const pith_http_exchange *ex, pith_status status, const char *field,
-                    const pith_reply *reply) {
+static void observe(const pith_http_exchange *ex, pith_status status, const char *reason,
+                    const char *field, const pith_reply *reply) {
     const pith_request_event event = {
         .entry = PITH_ENTRY_HTTP_COMPRESS,
         .status = status,
+        .reason = reason,
         .field = field,
         .id = ex->id,
         .id_len = strlen(ex->id),
@@ -53,28 +54,29 @@ static void settle(const pith_http_exchange *ex, uint64_t tokens) {
 static void on_reply(void *user, const pith_reply *reply) {
     pith_http_exchange *ex = user;
     bool answered = reply->status == PITH_OK && reply->result != NULL;
+    const char *reason = pith_rpc_reply_reason(reply);
     settle(ex, answered ? reply->result->input_tokens : 0);
     if (answered) {
         pith_http_answer_json(&ex->answer, MHD_HTTP_OK, result_json(reply));
     } else {
         const char *text = reply->error == NULL ? pith_status_name(reply->status) : reply->error;
-        pith_http_answer_error(&ex->answer, reply->status, NULL, reply->error_field, text,
+        pith_http_answer_error(&ex->answer, reply->status, reason, reply->error_field, text,
                                reply->retry_after_ns);
     }
-    observe(ex, reply->status, reply->error_field, reply);
+    observe(ex, reply->status, reason, reply->error_field, reply);
     resume(ex);
+}
+
+/* `reason`: NULL for the status's own. */
+static void refuse_for(pith_http_exchange *ex, pith_status status, const char *reason,
+                       const char *field, const char *text, int64_t retry_after_ns) {
+    pith_http_answer_error(&ex->answer, status, reason, field, text, retry_after_ns);
+    observe(ex, status, reason, field, NULL);
 }
 
 static void refuse(pith_http_exchange *ex, pith_status status, const char *field, const char *text,
                    int64_t retry_after_ns) {
-    pith_http_answer_error(&ex->answer, status, NULL, field, text, retry_after_ns);
-    observe(ex, status, field, NULL);
-}
-
-static void refuse_loading(pith_http_exchange *ex) {
-    pith_http_answer_error(&ex->answer, PITH_UNAVAILABLE, "LOADING", NULL,
-                           "the model is being loaded", 0);
-    observe(ex, PITH_UNAVAILABLE, NULL, NULL);
+    refuse_for(ex, status, NULL, field, text, retry_after_ns);
 }
 
 /* The field's name as it is here. */
@@ -126,7 +128,8 @@ static void submit_suspended(pith_http_exchange *ex, const pith_http_body *body)
     pith_status status = submit(ex, body, &refusal, &err);
     if (status != PITH_OK) {
         settle(ex, 0);
-        refuse(ex, status, field_name(refusal.field), err.text, refusal.retry_after_ns);
+        refuse_for(ex, status, pith_rpc_refusal_reason(refusal.reason), field_name(refusal.field),
+                   err.text, refusal.retry_after_ns);
         resume(ex);
     }
 }
@@ -155,7 +158,8 @@ static bool charge(pith_http_exchange *ex) {
         return true;
     }
     if (!pith_keys_charge(keys, ex->key, tokens, ex->begin_ns, &retry_ns)) {
-        refuse(ex, PITH_EXHAUSTED, NULL, "the key has used up its tokens", retry_ns);
+        refuse_for(ex, PITH_EXHAUSTED, "KEY_QUOTA", NULL, "the key has used up its tokens",
+                   retry_ns);
         ex->answer.code = MHD_HTTP_TOO_MANY_REQUESTS;
         return false;
     }
@@ -182,7 +186,7 @@ void pith_http_compress(pith_http_exchange *ex) {
         return;
     }
     if (atomic_load_explicit(&ex->server->engine, memory_order_acquire) == NULL) {
-        refuse_loading(ex);
+        refuse_for(ex, PITH_UNAVAILABLE, "LOADING", NULL, "the model is being loaded", 0);
         return;
     }
     pith_status status =

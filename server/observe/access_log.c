@@ -32,7 +32,9 @@ static int request_fields(char *out, size_t size, const pith_request_event *even
                     "\"id\":\"%s\",\"trace\":\"%s\",\"text_bytes\":%zu,\"ms\":%.3f",
                     pith_entry_name(event->entry),
                     pith_rpc_code_name((int)pith_rpc_code_of(event->status)),
-                    event->status == PITH_OK ? "" : pith_rpc_reason(event->status),
+                    event->status == PITH_OK
+                        ? ""
+                        : pith_rpc_cause_reason(pith_rpc_cause_of(event->status, event->reason)),
                     event->field == NULL ? "" : event->field, id, trace->trace_id, event->text_len,
                     ms(duration_ns));
 }

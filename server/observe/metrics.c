@@ -58,24 +58,25 @@ static void write_label(FILE *out, const char *value) {
 
 /* --- the page ----------------------------------------------------------------------------- */
 
-static uint64_t count_of(pith_observe *o, int entry, pith_status status) {
-    return atomic_load_explicit(&o->requests[entry][status], memory_order_relaxed);
+static uint64_t count_of(pith_observe *o, int entry, size_t cause) {
+    return atomic_load_explicit(&o->requests[entry][cause], memory_order_relaxed);
 }
 
 static void write_requests(pith_observe *o, FILE *out) {
     const char *name = "pith_requests_total";
     pith_metric_head(out, name, "counter", "Requests answered, by way in, gRPC code and reason.");
     for (int e = 0; e < PITH_ENTRY_COUNT; e++) {
-        for (int s = 0; s < PITH_STATUS_COUNT; s++) {
-            if (s == PITH_IO || s == PITH_CORRUPT) {
+        for (size_t cause = 0; cause < PITH_RPC_CAUSES; cause++) {
+            if (cause == PITH_IO || cause == PITH_CORRUPT) {
                 continue; /* one INTERNAL to a peer, see below */
             }
-            uint64_t n = count_of(o, e, (pith_status)s);
-            n += s == PITH_INTERNAL ? count_of(o, e, PITH_IO) + count_of(o, e, PITH_CORRUPT) : 0;
+            uint64_t n = count_of(o, e, cause);
+            n +=
+                cause == PITH_INTERNAL ? count_of(o, e, PITH_IO) + count_of(o, e, PITH_CORRUPT) : 0;
             (void)fprintf(out, "%s{method=\"%s\",code=\"%s\",reason=\"%s\"} %" PRIu64 "\n", name,
                           pith_entry_name((pith_entry)e),
-                          pith_rpc_code_name((int)pith_rpc_code_of((pith_status)s)),
-                          s == PITH_OK ? "" : pith_rpc_reason((pith_status)s), n);
+                          pith_rpc_code_name((int)pith_rpc_code_of(pith_rpc_cause_status(cause))),
+                          cause == PITH_OK ? "" : pith_rpc_cause_reason(cause), n);
         }
     }
     name = "pith_request_duration_seconds";

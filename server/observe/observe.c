@@ -108,10 +108,9 @@ void pith_observe_request(pith_observe *observe, const pith_request_event *event
     if (observe == NULL) {
         return;
     }
-    bool known = (int)event->status >= 0 && event->status < PITH_STATUS_COUNT;
     int64_t duration_ns = pith_clock_now(&pith_clock_system) - event->begin_ns;
     (void)atomic_fetch_add_explicit(
-        &observe->requests[event->entry][known ? event->status : PITH_INTERNAL], 1,
+        &observe->requests[event->entry][pith_rpc_cause_of(event->status, event->reason)], 1,
         memory_order_relaxed);
     pith_histogram_add(&observe->duration[event->entry],
                        duration_ns < 0 ? 0 : (uint64_t)duration_ns);

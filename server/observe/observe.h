@@ -32,8 +32,9 @@ enum { PITH_TRACEPARENT_BYTES = 56 }; /* 55 characters (W3C Trace Context 1.0) a
 typedef struct pith_request_event {
     pith_entry entry;
     pith_status status;
-    const char *field; /* request field at fault; NULL or "": none */
-    const void *id;    /* [id_len] the request's id, untrusted */
+    const char *reason; /* where the status says too little (rpc_error.h); NULL: its own */
+    const char *field;  /* request field at fault; NULL or "": none */
+    const void *id;     /* [id_len] the request's id, untrusted */
     size_t id_len;
     size_t text_len;         /* bytes of the text, where it was read */
     int64_t begin_ns;        /* CLOCK_MONOTONIC: the request was whole */

@@ -3,6 +3,7 @@
 #define PITH_SERVER_OBSERVE_OBSERVE_INTERNAL_H
 
 #include "runtime/base/histogram.h"
+#include "server/grpc/rpc_error.h"
 #include "server/observe/observe.h"
 #include "server/observe/trace_context.h"
 #include "server/observe/tracer.h"
@@ -13,7 +14,7 @@ struct pith_observe {
     _Atomic(pith_engine *) engine;         /* NULL while it loads */
     atomic_int_fast64_t draining_since_ns; /* 0: no drain */
     pith_tracer *tracer;                   /* NULL without --otlp */
-    atomic_uint_fast64_t requests[PITH_ENTRY_COUNT][PITH_STATUS_COUNT];
+    atomic_uint_fast64_t requests[PITH_ENTRY_COUNT][PITH_RPC_CAUSES];
     pith_histogram duration[PITH_ENTRY_COUNT];
     pith_histogram rpc[PITH_RPC_METHODS][PITH_RPC_CODES];
     struct {

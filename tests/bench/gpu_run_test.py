@@ -215,7 +215,7 @@ def a_tile_with_other_bits_is_rejected_however_fast():
     text = tune.table({"measured": "m", "rows": rows})
     assert text.count("{PITH_PACK_LINEAR, 768, 768, ") == 3 and "PK_LINEAR_64_64" not in text
     paired = sweep_of(sweep_row("128x192", 9.0, "a"), sweep_row("128x192", 8.0, "a", cluster=2))
-    assert "2048, PK_LINEAR_128_192, true, 1}" in tune.table({"measured": "m", "rows": paired})
+    assert "2048, PK_LINEAR_128_192, 4, true, 1}" in tune.table({"measured": "m", "rows": paired})
 
 
 def a_sweep_that_leaves_a_product_without_a_tile_makes_no_table():
@@ -253,7 +253,7 @@ def a_sweep_is_written_whole_and_makes_a_table():
                               capture_output=True, text=True, check=True)
         assert "Measured on H, 2026-01-01, commit abc" in done.stdout
         assert done.stderr.count("rejected for its bits") == 3, done.stderr
-        assert result["tiles"]["rejected"][0] == ["plain", 768, 768, 512, "64x64", 1]
+        assert result["tiles"]["rejected"][0] == ["plain", 768, 768, 512, "64x64", 4, 1]
         run.write_sweep(out, {"gpu": "H", "sm": "90", "n_sm": 132, "rows": rows[:1]}, result)
         assert "class of 2048" in result["tiles"]["no_table"]
         bad = subprocess.run([sys.executable, "bench/gpu/tune.py", out + "/tune/sm_90a-132.json"],

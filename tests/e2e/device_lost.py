@@ -60,6 +60,12 @@ def lose(script):
         shutil.rmtree(model)
 
 
+def reason_of(failure):
+    """Code and reason as one."""
+    info = failure[2].get("ErrorInfo")
+    return f"{failure[0]} {info.reason if info else ''}"
+
+
 def run(script, server, fault):
     script.check("the_log_says_how_the_devices_got_their_weights",
                  any("2 devices: weights through the host: " in line for line in server.lines),
@@ -85,7 +91,7 @@ def run(script, server, fault):
     seen = [next(watch).status]
     plant(fault, RUN, 5, LAUNCH_FAILURE)
     codes = []
-    callers = [threading.Thread(target=lambda: codes.append(script.failure(ask)[0]))
+    callers = [threading.Thread(target=lambda: codes.append(reason_of(script.failure(ask))))
                for _ in range(4)]
     for caller in callers:
         caller.start()
@@ -93,7 +99,8 @@ def run(script, server, fault):
     for caller in callers:
         caller.join()
     script.check("calls_in_flight_on_a_lost_device_are_unavailable",
-                 set(codes) == {"UNAVAILABLE"} and len(codes) == 4, codes)
+                 {code.split()[0] for code in codes} == {"UNAVAILABLE"} and len(codes) == 4, codes)
+    script.check("and_are_told_of_the_device_not_of_a_drain", "UNAVAILABLE DEVICE_LOST" in codes, codes)
     script.check("health_turns_not_serving_before_the_end", seen == [SERVING, NOT_SERVING], seen)
     script.check("the_watch_ends_with_the_server", ended == "UNAVAILABLE", ended)
     code = server.wait(60)

@@ -126,6 +126,10 @@ def loading(script):
     status, headers, reply = http_test.compress(server, "x")
     script.check("before_warm_up_http_compresses_nothing", status == 503 and int(headers["Retry-After"]) >= 1 and
                  reply["error"]["reason"] == "LOADING", (status, headers, reply))
+    name = 'pith_requests_total{method="%s",code="UNAVAILABLE",reason="%s"}'
+    counts = [http_test.metric(server, name % (method, reason)) for reason in ("LOADING", "DRAINING", "DEVICE_LOST")
+              for method in ("pith.v1.CompressionService/Compress", "POST /compress")]
+    script.check("before_warm_up_refusals_are_counted_as_such", counts == [1, 1, 0, 0, 0, 0], counts)
     states = [http_test.metric(server, f'pith_engine_state{{state="{name}"}}') for name in ("loading", "serving")]
     script.check("metrics_say_that_the_model_loads", states == [1, 0], states)
     script.check("after_warm_up_http_is_ready", wait_until(lambda: http_test.ask(server, "GET", "/readyz")[0] == 200, 10) and

@@ -43,72 +43,35 @@ template <int N> PTX_FN void wgmma_wait(PTX_SITE_ALONE) {
 template <int COUNT> PTX_FN void wgmma_pin(float (&)[COUNT]) {
 }
 
-template <int TRANS_A, int TRANS_B>
-PTX_FN void wgmma_m64n64k16_f16_ss(float (&d)[32], uint64_t a, uint64_t b,
-                                   int accumulate PTX_SITE) {
-    const emu::Wgmma op = {64, emu::HALF_F16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
-                           b,  nullptr};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_B>
-PTX_FN void wgmma_m64n64k16_f16_rs(float (&d)[32], const uint32_t (&a)[4], uint64_t b,
-                                   int accumulate PTX_SITE) {
-    const emu::Wgmma op = {64, emu::HALF_F16, accumulate != 0, false, TRANS_B != 0, 0, b, a};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_A, int TRANS_B>
-PTX_FN void wgmma_m64n64k16_bf16_ss(float (&d)[32], uint64_t a, uint64_t b,
-                                    int accumulate PTX_SITE) {
-    const emu::Wgmma op = {64, emu::HALF_BF16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
-                           b,  nullptr};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_B>
-PTX_FN void wgmma_m64n64k16_bf16_rs(float (&d)[32], const uint32_t (&a)[4], uint64_t b,
-                                    int accumulate PTX_SITE) {
-    const emu::Wgmma op = {64, emu::HALF_BF16, accumulate != 0, false, TRANS_B != 0, 0, b, a};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_A, int TRANS_B>
-PTX_FN void wgmma_m64n128k16_f16_ss(float (&d)[64], uint64_t a, uint64_t b,
-                                    int accumulate PTX_SITE) {
-    const emu::Wgmma op = {128, emu::HALF_F16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
-                           b,   nullptr};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_A, int TRANS_B>
-PTX_FN void wgmma_m64n128k16_bf16_ss(float (&d)[64], uint64_t a, uint64_t b,
-                                     int accumulate PTX_SITE) {
-    const emu::Wgmma op = {128, emu::HALF_BF16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
-                           b,   nullptr};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_A, int TRANS_B>
-PTX_FN void wgmma_m64n192k16_f16_ss(float (&d)[96], uint64_t a, uint64_t b,
-                                    int accumulate PTX_SITE) {
-    const emu::Wgmma op = {192, emu::HALF_F16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
-                           b,   nullptr};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_B>
-PTX_FN void wgmma_m64n192k16_f16_rs(float (&d)[96], const uint32_t (&a)[4], uint64_t b,
-                                    int accumulate PTX_SITE) {
-    const emu::Wgmma op = {192, emu::HALF_F16, accumulate != 0, false, TRANS_B != 0, 0, b, a};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_A, int TRANS_B>
-PTX_FN void wgmma_m64n192k16_bf16_ss(float (&d)[96], uint64_t a, uint64_t b,
-                                     int accumulate PTX_SITE) {
-    const emu::Wgmma op = {192, emu::HALF_BF16, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a,
-                           b,   nullptr};
-    emu::wgmma_issue(d, op, site);
-}
-template <int TRANS_B>
-PTX_FN void wgmma_m64n192k16_bf16_rs(float (&d)[96], const uint32_t (&a)[4], uint64_t b,
-                                     int accumulate PTX_SITE) {
-    const emu::Wgmma op = {192, emu::HALF_BF16, accumulate != 0, false, TRANS_B != 0, 0, b, a};
-    emu::wgmma_issue(d, op, site);
-}
+#define PK_WGMMA_SS(NAME, N, HALF)                                                                 \
+    template <int TRANS_A, int TRANS_B>                                                            \
+    PTX_FN void wgmma_##NAME##_ss(float(&d)[(N) / 2], uint64_t a, uint64_t b,                      \
+                                  int accumulate PTX_SITE) {                                       \
+        const emu::Wgmma op = {                                                                    \
+            N, HALF, accumulate != 0, TRANS_A != 0, TRANS_B != 0, a, b, nullptr};                  \
+        emu::wgmma_issue(d, op, site);                                                             \
+    }
+#define PK_WGMMA_RS(NAME, N, HALF)                                                                 \
+    template <int TRANS_B>                                                                         \
+    PTX_FN void wgmma_##NAME##_rs(float(&d)[(N) / 2], const uint32_t(&a)[4], uint64_t b,           \
+                                  int accumulate PTX_SITE) {                                       \
+        const emu::Wgmma op = {N, HALF, accumulate != 0, false, TRANS_B != 0, 0, b, a};            \
+        emu::wgmma_issue(d, op, site);                                                             \
+    }
+
+PK_WGMMA_SS(m64n64k16_f16, 64, emu::HALF_F16)
+PK_WGMMA_RS(m64n64k16_f16, 64, emu::HALF_F16)
+PK_WGMMA_SS(m64n64k16_bf16, 64, emu::HALF_BF16)
+PK_WGMMA_RS(m64n64k16_bf16, 64, emu::HALF_BF16)
+PK_WGMMA_SS(m64n128k16_f16, 128, emu::HALF_F16)
+PK_WGMMA_SS(m64n128k16_bf16, 128, emu::HALF_BF16)
+PK_WGMMA_SS(m64n192k16_f16, 192, emu::HALF_F16)
+PK_WGMMA_RS(m64n192k16_f16, 192, emu::HALF_F16)
+PK_WGMMA_SS(m64n192k16_bf16, 192, emu::HALF_BF16)
+PK_WGMMA_RS(m64n192k16_bf16, 192, emu::HALF_BF16)
+
+#undef PK_WGMMA_SS
+#undef PK_WGMMA_RS
 
 #else
 

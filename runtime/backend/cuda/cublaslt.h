@@ -3,9 +3,14 @@
  * Opened at run time. For each (n, k) one algorithm, the same for every number of rows: the first
  * in the library's own order, which is fixed for a version and a device, that gives a row the same
  * bits at 1, 64, 127, 512, 8,448 and the step's most rows and at every row offset (cublaslt.c:
- * probe). Nothing is timed. Algorithms that split k are not taken. Where none passes, our own
- * kernels multiply that (n, k). The version and all choices are in the name and so in the
- * fingerprint.
+ * probe). Algorithms that split k are not taken. Where none passes, our own kernels multiply that
+ * (n, k). The version and all choices are in the name and so in the fingerprint.
+ *
+ * The rule is that what multiplies an (n, k) is fixed and never timed at start (kernels.h). Here
+ * the table is the library's: its heuristic is asked, which computes and does not run, and what the
+ * probe looks at are bits. So a version and a device always choose alike; another version may
+ * choose otherwise, and then says so by another fingerprint. A committed table of opaque algorithms
+ * would hold for one version alone.
  *
  * Never run on a GPU yet: the choice is tested against a stand-in for the library. */
 #ifndef PITH_BACKEND_CUDA_CUBLASLT_H

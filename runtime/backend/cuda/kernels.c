@@ -16,17 +16,20 @@ typedef struct tile_row {
     uint32_t rows_max; /* for steps up to this size */
     uint32_t n_min;
     pk_linear_cuda_tile tile;
-    uint32_t ctas_per_sm;
+    uint32_t stages;
     bool pairs; /* that share weight tiles, where every multiprocessor has a partner */
+    uint32_t ctas_per_sm;
 } tile_row;
 
-/* Pairs where single CTAs would ask more of L2 (8.5 TB/s at full rate, computed) than it gives
- * (6.65, seen by others on an H100): pairs ask 5.8. At n 768 a step of 4,224 rows is one round of
- * single tiles and two of pairs. */
+/* Pairs where single CTAs would ask more of L2 than it gives (6.65 TB/s, seen by others on an
+ * H100): at 650 TFLOP/s 8.5 TB/s, pairs 5.8 (computed). At n 768 only steps of 4,097 to 4,224 rows
+ * take two rounds of pairs where they took one of single tiles. At 512 rows and n 2,304 the 96
+ * tiles ask 38 MB, pairs 24, which L2 gives in 5.7 and 3.6 us; the products alone take 2.6. */
 static const tile_row tile_rows[] = {
-    {512, 1024, PK_LINEAR_64_192, 2, false},      {512, 0, PK_LINEAR_64_64, 3, false},
-    {2048, 0, PK_LINEAR_128_192, 1, false},       {UINT32_MAX, 1024, PK_LINEAR_128_192, 1, true},
-    {UINT32_MAX, 0, PK_LINEAR_128_192, 1, false},
+    {512, 1024, PK_LINEAR_64_192, 6, true, 1},
+    {512, 0, PK_LINEAR_64_64, 12, false, 1},
+    {2048, 0, PK_LINEAR_128_192, 5, false, 1},
+    {UINT32_MAX, 0, PK_LINEAR_128_192, 5, true, 1},
 };
 
 enum { SAFE_CTAS_PER_SM = 2 }; /* 128 registers, 96 KiB: kernels/cuda/linear.cu */
@@ -50,30 +53,27 @@ static bool pairs_fit(const pith_ops_ctx *ctx) {
 }
 
 static void choose_by_size(const pith_ops_ctx *ctx, pk_linear_cuda_task *task) {
-    uint32_t n_sm = (uint32_t)ctx->info.n_sm;
-    for (size_t i = 0; i < sizeof tile_rows / sizeof tile_rows[0]; i++) {
-        const tile_row *row = &tile_rows[i];
-        if (task->rows_max <= row->rows_max && task->n >= row->n_min) {
-            task->tile = row->tile;
-            task->ctas = n_sm * row->ctas_per_sm;
-            if (row->pairs && pairs_fit(ctx)) {
-                task->multicast = true;
-                task->ctas = n_sm / 2 * 2;
-            }
-            return;
-        }
+    const tile_row *row = tile_rows;
+    while (task->rows_max > row->rows_max || task->n < row->n_min) {
+        row++; /* the last has no bounds */
     }
+    task->tile = row->tile;
+    task->stages = row->stages;
+    task->multicast = row->pairs && pairs_fit(ctx);
+    task->ctas = (uint32_t)ctx->info.n_sm * row->ctas_per_sm;
 }
 
 void cuda_choose_tile(const pith_ops_ctx *ctx, pith_pack_kind kind, pk_linear_cuda_task *task) {
     uint32_t n_sm = (uint32_t)ctx->info.n_sm;
     const cuda_tile *row = measured_tile(kind, task);
     task->multicast = false;
+    task->stages = 0;
     if (!ctx->fast) {
         task->tile = PK_LINEAR_SAFE;
         task->ctas = n_sm * SAFE_CTAS_PER_SM;
     } else if (row != NULL) {
         task->tile = row->tile;
+        task->stages = row->stages;
         task->multicast = row->multicast && pairs_fit(ctx);
         task->ctas = n_sm * row->ctas_per_sm;
     } else {
@@ -173,7 +173,7 @@ static size_t outputs_of(cuda_product product) {
 }
 
 static int run_check(pith_ops_ctx *ctx, check_block *device, cuda_product product,
-                     pk_linear_cuda_tile tile, bool multicast, void *out) {
+                     const pk_linear_cuda_choice *kernel, void *out) {
     pk_linear_cuda_task task = {
         .out = out,
         .act = device->act,
@@ -185,9 +185,10 @@ static int run_check(pith_ops_ctx *ctx, check_block *device, cuda_product produc
         .n = CHECK_N,
         .k = CHECK_K,
         .dtype = ctx->dtype,
-        .tile = tile,
+        .tile = kernel->tile,
+        .stages = kernel->stages,
         .ctas = 2,
-        .multicast = multicast,
+        .multicast = kernel->multicast,
         .stream = ctx->compute,
     };
     return cuda_run_product(product, &task);
@@ -224,16 +225,18 @@ static bool fetch_and_compare(pith_ops_ctx *ctx, check_block *host, check_block 
 
 static bool forms_agree(pith_ops_ctx *ctx, check_block *host, check_block *device,
                         pith_status *status, pith_err *err) {
-    static const pk_linear_cuda_tile tiles[] = {PK_LINEAR_64_64, PK_LINEAR_64_192,
-                                                PK_LINEAR_128_192, PK_LINEAR_128_192};
-    const size_t single = sizeof tiles / sizeof tiles[0] - 1; /* the last: by a pair */
-    static const uint8_t spoiled[OUT_BYTES];                  /* not the last tile's output */
+    static const pk_linear_cuda_choice safe = {.tile = PK_LINEAR_SAFE};
+    static const uint8_t spoiled[OUT_BYTES]; /* not the last tile's output */
     for (int product = 0; product < CUDA_PRODUCTS; product++) {
         pk_dtype out = product == CUDA_PLAIN ? PK_F32 : ctx->dtype;
-        CUDA_DO(ctx, run_check(ctx, device, product, PK_LINEAR_SAFE, false, device->safe));
-        for (size_t t = 0; t < single + (ctx->pairs > 0); t++) {
+        CUDA_DO(ctx, run_check(ctx, device, product, &safe, device->safe));
+        for (int i = 0; i < PK_LINEAR_CUDA_CHOICES; i++) {
+            const pk_linear_cuda_choice *kernel = &pk_linear_cuda_choices[i];
+            if (kernel->multicast && ctx->pairs == 0) {
+                continue;
+            }
             cuda_copy_in(ctx, device->fast, &spoiled, sizeof spoiled);
-            CUDA_DO(ctx, run_check(ctx, device, product, tiles[t], t == single, device->fast));
+            CUDA_DO(ctx, run_check(ctx, device, product, kernel, device->fast));
             if (!fetch_and_compare(ctx, host, device, outputs_of(product), out, status, err)) {
                 return false;
             }

@@ -27,12 +27,13 @@ typedef struct cuda_tile {
     uint32_t k;
     uint32_t rows_max;
     pk_linear_cuda_tile tile;
+    uint32_t stages;
     bool multicast;
     uint32_t ctas_per_sm;
 } cuda_tile;
 
-/* Fills tile, multicast and ctas of a task of [rows_max, k] x [n, k]: by tiles.h, which a sweep on
- * a GPU makes, else by size. */
+/* Fills tile, stages, multicast and ctas of a task of [rows_max, k] x [n, k]: by tiles.h, which a
+ * sweep on a GPU makes, else by size. */
 void cuda_choose_tile(const pith_ops_ctx *ctx, pith_pack_kind kind, pk_linear_cuda_task *task);
 
 /* Sets weight->plan where a library multiplies by it. */

@@ -7,9 +7,9 @@
 #include "runtime/backend/cuda/kernels.h"
 #include "runtime/backend/host.h"
 
-/* Blocks of persistent kernels on each SM: as many as their registers and shared memory let be
- * resident. Not yet measured on a GPU. */
-enum { NORM_CTAS_PER_SM = 8, HEADS_CTAS_PER_SM = 8, FINISH_CTAS_PER_SM = 2 };
+/* Blocks of 256 threads on each SM: as many as their registers (24, 48, 88) let be resident. Not
+ * yet measured on a GPU. */
+enum { ROUND_CTAS_PER_SM = 8, HEADS_CTAS_PER_SM = 5, FINISH_CTAS_PER_SM = 2 };
 
 static const uint8_t *block_of(const pith_ops_ctx *ctx) {
     return ctx->slots[ctx->slot].device_in;
@@ -35,7 +35,7 @@ static pk_norm_cuda_task norm_task(const pith_ops_ctx *ctx) {
         .saturated = ctx->saturated,
         .rows_max = ctx->layout.tokens,
         .dtype = ctx->dtype,
-        .ctas = ctas(ctx, NORM_CTAS_PER_SM),
+        .ctas = ctas(ctx, PK_NORM_CUDA_CTAS),
         .dependent = ctx->dependent,
         .stream = ctx->compute,
     };
@@ -174,7 +174,7 @@ void cuda_heads(pith_ops_ctx *ctx, const pith_op_heads *op) {
         .rows_max = ctx->layout.tokens,
         .dim = op->dim,
         .dtype = ctx->dtype,
-        .ctas = ctas(ctx, NORM_CTAS_PER_SM),
+        .ctas = ctas(ctx, ROUND_CTAS_PER_SM),
         .dependent = ctx->dependent,
         .stream = ctx->compute,
     };

@@ -220,20 +220,52 @@ pith_status cuda_reserve(pith_ops_ctx *ctx, const pith_ops_reserve *bounds, pith
 
 /* --- one step --- */
 
+static uint32_t tiles_of(uint32_t len) {
+    return (len + PK_ATTN_CUDA_QUERIES - 1) / PK_ATTN_CUDA_QUERIES;
+}
+
+/* Texts of equally many tiles; those past CUDA_STEP_TOKENS share the last class. */
+enum { LENGTH_CLASSES = CUDA_STEP_TOKENS / PK_ATTN_CUDA_QUERIES + 1 };
+
+static uint32_t length_class(uint32_t len) {
+    uint32_t n = tiles_of(len);
+    return n < LENGTH_CLASSES ? n : LENGTH_CLASSES - 1;
+}
+
+/* Where the tiles of each class begin, longest texts first: a tile's work grows with its text, CTAs
+ * take tiles in turn, and what is left over at the end is then short. The number of tiles. */
+static uint32_t place_tiles(uint32_t at[LENGTH_CLASSES], const pith_ops_batch *batch) {
+    uint32_t n_tiles = 0;
+    memset(at, 0, LENGTH_CLASSES * sizeof *at);
+    for (uint32_t s = 0; s < batch->n_seq; s++) {
+        uint32_t len = batch->cu_seqlens[s + 1] - batch->cu_seqlens[s];
+        at[length_class(len)] += tiles_of(len);
+    }
+    for (uint32_t c = LENGTH_CLASSES; c-- > 0;) {
+        uint32_t count = at[c];
+        at[c] = n_tiles;
+        n_tiles += count;
+    }
+    return n_tiles;
+}
+
 /* Fills the host's side of the block; the number of tiles. */
 static uint32_t fill_block(uint8_t *block, const cuda_layout *l, const pith_ops_batch *batch) {
+    uint32_t at[LENGTH_CLASSES];
     uint32_t *positions = (uint32_t *)(block + l->positions);
     pk_attn_cuda_tile *tiles = (pk_attn_cuda_tile *)(block + l->tiles);
-    uint32_t n_tiles = 0;
     memcpy(block + l->ids, batch->ids, batch->n_tok * sizeof(uint32_t));
+    uint32_t n_tiles = place_tiles(at, batch);
     for (uint32_t s = 0; s < batch->n_seq; s++) {
         uint32_t begin = batch->cu_seqlens[s];
         uint32_t len = batch->cu_seqlens[s + 1] - begin;
         for (uint32_t i = 0; i < len; i++) {
             positions[begin + i] = i;
         }
+        pk_attn_cuda_tile *next = &tiles[at[length_class(len)]];
+        at[length_class(len)] += tiles_of(len);
         for (uint32_t first = 0; first < len; first += PK_ATTN_CUDA_QUERIES) {
-            tiles[n_tiles++] = (pk_attn_cuda_tile){(int32_t)begin, (int32_t)len, (int32_t)first, 0};
+            *next++ = (pk_attn_cuda_tile){(int32_t)begin, (int32_t)len, (int32_t)first, 0};
         }
     }
     const uint32_t totals[2] = {batch->n_tok, n_tiles};

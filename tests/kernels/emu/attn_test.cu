@@ -1,6 +1,6 @@
 /* kernels/cuda/attn.cu and attn_wgmma.cu against kernels/ref/attn.c. */
 #include "kernels/cuda/attn.h"
-#include "tests/kernels/emu/harness.cuh"
+#include "tests/kernels/emu/halves.cuh"
 
 extern "C" {
 #include "kernels/attn.h"
@@ -96,14 +96,6 @@ std::vector<pk_attn_cuda_tile> tiles_of(const Batch &batch) {
     return tiles;
 }
 
-/* Writes qkv where an attention that does not wait for it finds NaN. */
-__global__ void k_fill(uint16_t *qkv, const uint16_t *from, int count) {
-    for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < count;
-         i += int(gridDim.x * blockDim.x)) {
-        qkv[i] = from[i];
-    }
-}
-
 std::vector<uint16_t> run(const Batch &batch, pk_dtype dtype, const Kernel &kernel,
                           uint32_t ctas = 0, bool dependent = false, size_t every = 1) {
     std::vector<pk_attn_cuda_tile> list = tiles_of(batch);
@@ -119,9 +111,7 @@ std::vector<uint16_t> run(const Batch &batch, pk_dtype dtype, const Kernel &kern
     test::Buffer<pk_attn_cuda_tile> tiles(list, "tiles");
     test::Buffer<uint32_t> n_tiles(std::vector<uint32_t>(1, count), "n_tiles");
     if (dependent) {
-        TEST_CHECK(pk::launch(k_fill, test::config("k_fill", 2, 32), qkv.get(), from.get(),
-                              int(qkv.size())) == pk::LAUNCH_OK,
-                   "fill");
+        TEST_CHECK(test::copied_by_a_grid(qkv, from), "fill");
     } else {
         qkv.upload(batch.qkv);
     }

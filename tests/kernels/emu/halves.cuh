@@ -55,6 +55,19 @@ inline std::vector<float> uniform_halves(size_t count, float limit, pk_dtype dty
     return values_of(halves_of(uniform(count, limit, seed), dtype), dtype);
 }
 
+/* Writes, as the grid before, where a kernel that does not wait for it finds NaN. */
+template <class T> __global__ void k_copy(T *to, const T *from, int count) {
+    for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < count;
+         i += int(gridDim.x * blockDim.x)) {
+        to[i] = from[i];
+    }
+}
+
+template <class T> bool copied_by_a_grid(Buffer<T> &to, Buffer<T> &from) {
+    return pk::launch(k_copy<T>, config("k_copy", 2, 32), to.get(), from.get(), int(to.size())) ==
+           pk::LAUNCH_OK;
+}
+
 /* What a kernel must not have touched: every byte as Buffer left it. */
 template <class T> bool poisoned(const std::vector<T> &values, size_t first, size_t count) {
     for (size_t i = first; i < first + count; i++) {

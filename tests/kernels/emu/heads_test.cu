@@ -55,7 +55,8 @@ void Batch::run() {
     padded.resize(rows_max * dim, NAN);
     std::vector<uint32_t> padded_positions = positions;
     padded_positions.resize(rows_max, 7);
-    test::Buffer<float> h(padded, "hidden"), conv(rows_max * shape.n, "conv");
+    test::Buffer<float> before(padded, "hidden of the grid before"), h(padded, "hidden"),
+        conv(rows_max * shape.n, "conv");
     test::Buffer<uint16_t> half(rows_max * dim, "act"), w(packed, "conv0");
     test::Buffer<uint32_t> position(padded_positions, "positions");
     test::Buffer<uint32_t> count(std::vector<uint32_t>(1, uint32_t(rows)), "rows");
@@ -65,6 +66,10 @@ void Batch::run() {
     test::Buffer<float> out_tok(rows_max, "z_tok"), out_span(rows_max, "z_span");
     test::Buffer<float> out_score(rows_max, "score");
 
+    if (dependent) {
+        h.spoil();
+        TEST_CHECK(test::copied_by_a_grid(h, before), "the grid before");
+    }
     pk_round_cuda_task round = {};
     round.out = half.get();
     round.x = h.get();
@@ -73,6 +78,7 @@ void Batch::run() {
     round.dim = uint32_t(dim);
     round.dtype = dtype;
     round.ctas = ctas;
+    round.dependent = dependent;
     TEST_CHECK(pk_round_cuda(&round) == 0, "round"); /* no waiting between the launches */
 
     pk_linear_cuda_task product = {};
@@ -263,6 +269,9 @@ void rounding_saturates_f16_and_keeps_nan() {
     TEST_CHECK(std::isnan(test::value_of(got[2], PK_F16)), "NaN");
     TEST_CHECK(got[5] == 0x3c00 && got[7] == 0xc100, "exact values");
     TEST_CHECK(over.download()[0] == 3, "counted");
+    in.upload({1.0f, 2.0f, 65505.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f});
+    TEST_LAUNCHED(pk_round_cuda(&task));
+    TEST_CHECK(over.download()[0] == 4, "one alone, added to what there is");
 }
 
 void heads_refuse_an_invalid_task_and_skip_an_empty_one() {

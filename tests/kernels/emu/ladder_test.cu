@@ -158,6 +158,7 @@ struct Rung {
     pk_linear_cuda_tile tile;
     uint32_t ctas;
     bool multicast, dependent;
+    uint32_t stages = 0; /* as the tile has them first */
 };
 
 void climb(const Rung &rung) {
@@ -192,6 +193,7 @@ void climb(const Rung &rung) {
     task.k = uint32_t(rung.k);
     task.dtype = dtype;
     task.tile = rung.tile;
+    task.stages = rung.stages;
     task.ctas = rung.ctas;
     task.multicast = rung.multicast;
     task.dependent = rung.dependent;
@@ -214,9 +216,11 @@ void rung_3_one_stage_of_one_tile_is_exact() {
     climb({128, 192, 64, PK_LINEAR_128_192, 1, false, false});
 }
 
-void rung_4_a_tile_through_the_ring_is_exact() { /* rings of 3, 4 and 5 stages, round and beyond */
+void rung_4_a_tile_through_the_ring_is_exact() { /* every ring, round and beyond */
     climb({64, 64, 64 * 9, PK_LINEAR_64_64, 1, false, false});
+    climb({64, 64, 64 * 25, PK_LINEAR_64_64, 1, false, false, 12});
     climb({64, 192, 64 * 8, PK_LINEAR_64_192, 1, false, false});
+    climb({64, 192, 64 * 13, PK_LINEAR_64_192, 1, false, false, 6});
     climb({128, 192, 64 * 11, PK_LINEAR_128_192, 1, false, false});
 }
 
@@ -235,6 +239,7 @@ void rung_7_multicast_between_pairs_is_exact() { /* one tile each; then 7 and 8 
     climb({256, 192, 64, PK_LINEAR_128_192, 2, true, false});
     climb({256 * 7, 192, 64, PK_LINEAR_128_192, 4, true, false});
     climb({256 * 4, 384, 64, PK_LINEAR_128_192, 4, true, true});
+    climb({128 * 3, 384, 64 * 7, PK_LINEAR_64_192, 4, true, true, 6});
 }
 
 /* The report itself: a rung that fails must name the element. */

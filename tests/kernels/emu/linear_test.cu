@@ -16,6 +16,7 @@ struct Variant {
     pk_linear_cuda_tile tile;
     bool multicast, dependent;
     bool finish = false; /* sums made here, then pk_finish_cuda */
+    uint32_t stages = 0; /* as the tile has them first */
 };
 
 const Variant SAFE = {PK_LINEAR_SAFE, false, false};
@@ -24,18 +25,28 @@ const Variant PAIRED = {PK_LINEAR_128_192, true, false};
 const Variant WGMMA_64_192 = {PK_LINEAR_64_192, false, false};
 const Variant WGMMA_64_64 = {PK_LINEAR_64_64, false, false};
 
+const Variant DEEP_64_192 = {PK_LINEAR_64_192, false, false, false, 6};
+const Variant PAIRED_64_192 = {PK_LINEAR_64_192, true, false, false, 6};
+const Variant DEEP_64_64 = {PK_LINEAR_64_64, false, false, false, 12};
+
 const Variant FINISH = {PK_LINEAR_SAFE, false, false, true};
 
-const std::vector<Variant> TILES = {SAFE, WGMMA, PAIRED, WGMMA_64_192, WGMMA_64_64, FINISH};
+const std::vector<Variant> TILES = {
+    SAFE, WGMMA, PAIRED, WGMMA_64_192, DEEP_64_192, PAIRED_64_192, WGMMA_64_64, DEEP_64_64, FINISH};
 const std::vector<Variant> EVERY = {SAFE,
                                     WGMMA,
                                     PAIRED,
                                     WGMMA_64_192,
+                                    DEEP_64_192,
+                                    PAIRED_64_192,
                                     WGMMA_64_64,
+                                    DEEP_64_64,
                                     {PK_LINEAR_SAFE, false, true},
                                     {PK_LINEAR_128_192, false, true},
                                     {PK_LINEAR_128_192, true, true},
+                                    {PK_LINEAR_64_192, true, true, false, 6},
                                     {PK_LINEAR_64_64, false, true},
+                                    {PK_LINEAR_64_64, false, true, false, 12},
                                     FINISH,
                                     {PK_LINEAR_SAFE, false, true, true}};
 
@@ -88,7 +99,12 @@ int Problem::finish(const pk_linear_cuda_task &task, const std::vector<uint16_t>
             sums[r * n + c] = float(sum);
         }
     }
-    test::Buffer<float> device(sums, "sums");
+    test::Buffer<float> device(sums.size(), "sums"), before(sums, "sums of the grid before");
+    if (task.dependent) {
+        TEST_CHECK(test::copied_by_a_grid(device, before), "the grid before");
+    } else {
+        device.upload(sums);
+    }
     pk_finish_cuda_task t = {};
     t.out = task.out;
     t.sums = device.get();
@@ -150,6 +166,7 @@ void Problem::run(const Variant &variant) {
     task.k = uint32_t(k);
     task.dtype = dtype;
     task.tile = variant.tile;
+    task.stages = variant.stages;
     task.ctas = ctas;
     task.multicast = variant.multicast;
     task.dependent = variant.dependent;
@@ -281,8 +298,9 @@ void products_match_ref_at_the_sizes_of_the_full_model() { /* 768, 1,152, 12 hea
         return; /* the checked builds are slower and find what they find in the small shapes */
     }
     check({SAFE, WGMMA}, Problem(PLAIN, 129, 768, 1152, PK_F16, 1), 1);
-    check({WGMMA_64_192}, Problem(GEGLU, 63, 2304, 768, PK_F16, 2), 2);
+    check({WGMMA_64_192, PAIRED_64_192}, Problem(GEGLU, 63, 2304, 768, PK_F16, 2), 2);
     check({WGMMA_64_64}, Problem(QKV, 65, 2304, 768, PK_BF16, 3), 3);
+    check({DEEP_64_64}, Problem(PLAIN, 65, 768, 1152, PK_BF16, 5), 5);
     check({PAIRED}, Problem(PLAIN, 17, 1280, 768, PK_F16, 4), 4); /* the span convolution */
 }
 
@@ -448,6 +466,20 @@ void products_refuse_an_invalid_task_and_skip_an_empty_one() {
     task.dtype = PK_BF16;
     task.multicast = true;
     TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "multicast of a safe tile");
+    task.ctas = 2;
+    task.tile = PK_LINEAR_64_64;
+    TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "no pairs of 64 x 64");
+    task.tile = PK_LINEAR_64_192;
+    task.stages = 3;
+    TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "no pairs of three stages");
+    task.multicast = false;
+    task.stages = 5;
+    TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "no ring of five stages");
+    task.tile = PK_LINEAR_SAFE;
+    TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "stages of a safe tile");
+    task.multicast = true;
+    task.stages = 0;
+    task.ctas = 1;
     task.tile = PK_LINEAR_128_192;
     TEST_CHECK(pk_linear_cuda(&task) == PK_LINEAR_CUDA_INVALID, "multicast by one CTA");
     task.multicast = false;

@@ -5,18 +5,25 @@ usage: mutants.py PLAN [NAME]   PLAN: a JSON file that CMake writes (cmake/emu.c
 """
 import json
 import os
-import subprocess
 import sys
 import tempfile
+
+import mutate
 
 ATTN, TILE = "kernels/cuda/attn.cu", "kernels/cuda/attn_tile.cuh"
 ATTN_WGMMA, PIPELINE = "kernels/cuda/attn_wgmma.cu", "tests/kernels/emu/pipeline_test.cu"
 LINEAR, WGMMA = "kernels/cuda/linear.cu", "kernels/cuda/linear_wgmma.cu"
+EPILOGUE, FINISH = "kernels/cuda/linear_epilogue.cuh", "kernels/cuda/linear_finish.cu"
 NORM, HEADS = "kernels/cuda/norm.cu", "kernels/cuda/heads.cu"
-FILTER = {ATTN: "attention", TILE: "attention", ATTN_WGMMA: "attention", PIPELINE: "product",
-          LINEAR: "a_product", WGMMA: "a_product", NORM: "norm", HEADS: "heads"}
+ROUND = "kernels/cuda/linear_round.cuh"
+# Names of the tests that are to notice, part by part.
+FILTER = {ATTN: ["attention"], TILE: ["attention"], ATTN_WGMMA: ["attention"],
+          PIPELINE: ["product"], LINEAR: ["a_product"],
+          WGMMA: ["products_refuse", "a_product"],
+          EPILOGUE: ["few_ctas", "an_output"], FINISH: ["few_ctas"], NORM: ["norm"],
+          HEADS: ["heads"], ROUND: ["rounding", "norm"]}
 # What is compiled where a header is mutated.
-INCLUDERS = {TILE: [ATTN, ATTN_WGMMA]}
+INCLUDERS = {TILE: [ATTN, ATTN_WGMMA], EPILOGUE: [LINEAR, WGMMA, FINISH], ROUND: [HEADS, NORM]}
 
 # name, file, text, replacement, which occurrence (0 is the first)
 MUTANTS = [
@@ -159,7 +166,33 @@ MUTANTS = [
      0),
     ("wgmma_loads_the_first_weights_twice", WGMMA, "if (count >= early)", "if (true)", 0),
     ("wgmma_loads_act_before_the_grid_before_is_complete", WGMMA, "ptx::grid_wait();", "", 0),
+    ("wgmma_deep_rings_are_one_stage_short", WGMMA, "size_t(STAGES) * STAGE_BYTES;",
+     "size_t(STAGES - 1) * STAGE_BYTES;", 0),
+    ("wgmma_a_ring_of_another_depth_serves", WGMMA,
+     "(task.stages == 0 || choice.stages == task.stages)", "true", 0),
+    ("epilogue_rotates_the_wrong_way", EPILOGUE, "- y.x * sine[j].x", "+ y.x * sine[j].x", 0),
+    ("epilogue_scales_k_as_q", EPILOGUE, "part == 0 ? Q_SCALE : 1.0f", "Q_SCALE", 0),
+    ("epilogue_rotates_v", EPILOGUE, "if (part < 2) {", "if (true) {", 0),
+    ("epilogue_takes_the_first_position_for_all", EPILOGUE, "size_t(p.positions[row]) *",
+     "size_t(0) *", 0),
+    ("epilogue_halves_of_a_head_in_one_place", EPILOGUE, "(out + c + HALF_HEAD) =", "(out + c) =",
+     0),
+    ("epilogue_gates_are_values", EPILOGUE, "gelu(d[i]) * d[i + 4]", "gelu(d[i + 4]) * d[i]", 0),
+    ("epilogue_gelu_without_its_half", EPILOGUE, "return 0.5f * x *", "return x *", 0),
+    ("epilogue_stores_rows_past_the_last", EPILOGUE, "if (r < rows) {", "if (true) {", 0),
+    ("epilogue_stores_columns_past_the_last", EPILOGUE, "if (col + 8 * q < p.n) {", "if (true) {",
+     0),
+    ("finish_does_not_wait_for_the_grid_before", FINISH, "ptx::grid_wait();", "", 0),
+    ("finish_takes_the_columns_of_another_lane", FINISH, "lane % 4 * 2;", "lane % 4;", 0),
+    ("finish_leaves_strips_out", FINISH, "strip += int(gridDim.x) * WARPS)",
+     "strip += int(gridDim.x) * WARPS * 2)", 0),
+    ("round_saturates_nothing", ROUND, "ptx::clamp_nan(lo, PK_F16_MAX)", "lo", 0),
+    ("round_counts_the_lower_half_alone", ROUND, "+ uint32_t(fabsf(hi) > PK_F16_MAX)", "", 0),
+    ("round_every_lane_adds", ROUND, "&& threadIdx.x % 32 == 0", "", 0),
     ("norm_does_not_wait_for_the_grid_before", NORM, "ptx::grid_wait();", "", 0),
+    ("norm_forgets_what_it_added", NORM, "                    x[at] = v[i];\n", "", 0),
+    ("norm_takes_one_chunk_s_weights_for_all", NORM, "d[i] = a.weight[at];",
+     "d[i] = a.weight[lane];", 0),
     ("norm_sums_half_a_warp", NORM, "distance = 16", "distance = 8", 0),
     ("norm_writes_rows_past_the_last", NORM, "row < rows;", "row <= rows;", 0),
     ("heads_without_barrier_before_the_terms_are_read", HEADS,
@@ -171,64 +204,34 @@ MUTANTS = [
     ("heads_take_the_sequence_before_for_their_own", HEADS, "return position + distance >= 0;",
      "return row + distance >= 0;", 0),
     ("heads_do_not_wait_for_the_grid_before", HEADS, "ptx::grid_wait();", "", 0),
+    ("rounding_does_not_wait_for_the_grid_before", HEADS, "ptx::grid_wait();", "", 1),
+    ("heads_leave_rounded_vectors_out", HEADS, "at += gridDim.x * size_t(THREADS)",
+     "at += gridDim.x * size_t(THREADS) * 2", 0),
 ]
 
 
-def mutate(source, text, replacement, occurrence):
+def planted(plan, line):
+    """A line of MUTANTS as a mutant of mutate.py, and its source."""
+    name, path, text, replacement, occurrence = line
+    with open(os.path.join(plan["source"], path), encoding="utf-8") as file:
+        source = file.read()
     at = -1
     for _ in range(occurrence + 1):
         at = source.find(text, at + 1)
     if at < 0:
         raise SystemExit(f"mutants.py: no longer in the source: {text}")
-    return source[:at] + replacement + source[at + len(text):]
-
-
-def noticed(plan, mutant, folder):
-    """The build that notices it, "" when none does."""
-    name, path, text, replacement, occurrence = mutant
-    with open(os.path.join(plan["source"], path), encoding="utf-8") as file:
-        mutated = mutate(file.read(), text, replacement, occurrence)
-    place = os.path.join(folder, name)  # searched before the tree, so a header is found there
-    source = os.path.join(place, path)
-    os.makedirs(os.path.dirname(source))
-    with open(source, "w", encoding="utf-8") as file:
-        file.write(mutated)
-    compiled = INCLUDERS.get(path, [path])
-    for build in ("plain", "race"):
-        program = os.path.join(folder, "mutant")
-        flags = ["-std=c++17", "-DPK_EMULATE", "-g", "-w", "-fno-strict-aliasing",
-                 "-ffp-contract=off", "-I" + place, "-I" + plan["source"]] + plan[build]["flags"]
-        built = []
-        for unit in compiled:
-            built.append(os.path.join(folder, os.path.basename(unit) + ".o"))
-            text = source if unit == path else os.path.join(plan["source"], unit)
-            subprocess.run([plan["compiler"], *flags, "-x", "c++", "-c", text, "-o", built[-1]],
-                           check=True)
-        others = [o for o in plan[build]["objects"]
-                  if not any(o.endswith("/" + unit + ".o") for unit in compiled)]
-        if len(others) + len(compiled) != len(plan[build]["objects"]):
-            raise SystemExit(f"mutants.py: {compiled} are not among the program's objects")
-        subprocess.run([plan["compiler"], *others, *built, "-o", program, "-ldl", "-lm"],
-                       check=True)
-        try:
-            status = subprocess.run([program, FILTER[path]], stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL, timeout=120).returncode
-        except subprocess.TimeoutExpired:
-            status = 1
-        if status != 0:
-            return build
-    return ""
+    return mutate.Mutant(path, 0, at, at + len(text), replacement, name), source
 
 
 def check_distinct(plan):
     """Two names of one mutant would hide that a line has none."""
     seen = {}
-    for name, path, text, replacement, occurrence in MUTANTS:
-        with open(os.path.join(plan["source"], path), encoding="utf-8") as file:
-            mutated = mutate(file.read(), text, replacement, occurrence)
-        other = seen.setdefault((path, mutated), name)
-        if other != name:
-            raise SystemExit(f"mutants.py: {name} and {other} are the same")
+    for line in MUTANTS:
+        mutant, source = planted(plan, line)
+        mutated = source[:mutant.start] + mutant.text + source[mutant.end:]
+        other = seen.setdefault((mutant.path, mutated), line[0])
+        if other != line[0]:
+            raise SystemExit(f"mutants.py: {line[0]} and {other} are the same")
 
 
 def main():
@@ -237,12 +240,15 @@ def main():
     check_distinct(plan)
     wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     missed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for mutant in MUTANTS:
-            if wanted in mutant[0]:
-                build = noticed(plan, mutant, folder)
-                print(f"{'ok' if build else 'not ok'} {mutant[0]} {build}", flush=True)
-                missed += not build
+    for line in MUTANTS:
+        if wanted in line[0]:
+            mutant, source = planted(plan, line)
+            target = (mutant.path, FILTER[mutant.path], INCLUDERS.get(mutant.path, []))
+            with tempfile.TemporaryDirectory() as folder:
+                by = mutate.verdict(plan, ["plain", "race"], mutant, source, target, folder)
+            noticed = by in ("plain", "race")
+            print(f"{'ok' if noticed else 'not ok'} {line[0]} {by}", flush=True)
+            missed += not noticed
     return 1 if missed else 0
 
 

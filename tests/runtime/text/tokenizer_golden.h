@@ -58,6 +58,20 @@ static inline void encode(const pith_tokenizer *tokenizer, pith_added_tokens add
     }
 }
 
+/* The same, and counting alone says the same. */
+static inline void encode_and_count(const pith_tokenizer *tokenizer, pith_added_tokens added,
+                                    const char *text, size_t len, pith_token_list *list) {
+    pith_err err = {0};
+    size_t n_tok;
+    encode(tokenizer, added, text, len, list);
+    size_t before = list->len;
+    if (pith_tokenizer_count(tokenizer, added, text, len, list, &n_tok, &err) != PITH_OK) {
+        fail_msg("%s", err.text);
+    }
+    assert_int_equal(list->len, before);
+    assert_int_equal(n_tok, before);
+}
+
 /* A golden .gz file, unpacked through a child of our own; the caller frees it. */
 static inline unsigned char *read_golden(const char *name, size_t *len) {
     int ends[2];

@@ -49,7 +49,7 @@ static size_t count_differences(const pith_tokenizer *tokenizer, const char *gol
         uint32_t len = golden_u32(strings + at);
         const unsigned char *entry = ids + 4 + (size_t)i * ENTRY_BYTES;
         assert_true(at + 4 + len <= n_strings);
-        encode(tokenizer, added, (const char *)strings + at + 4, len, &list);
+        encode_and_count(tokenizer, added, (const char *)strings + at + 4, len, &list);
         check_spans(&list, len, i, overlaps);
         if (list.len != golden_u32(entry) || hash_ids(&list) != golden_u64(entry + 4)) {
             wrong++;

@@ -5,7 +5,7 @@
 static void expect_ids(const pith_tokenizer *tokenizer, pith_added_tokens added, const char *text,
                        const uint32_t *ids, size_t n) {
     pith_token_list list = {0};
-    encode(tokenizer, added, text, strlen(text), &list);
+    encode_and_count(tokenizer, added, text, strlen(text), &list);
     assert_int_equal(list.len, n);
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(list.items[i].id, ids[i]);
@@ -29,9 +29,9 @@ static void expect_plain(const pith_tokenizer *tokenizer, const char *content) {
     uint32_t id = pith_tokenizer_find(tokenizer, content);
     assert_int_not_equal(id, PITH_TOKEN_NONE);
     (void)snprintf(text, sizeof text, "say %s twice %s", content, content);
-    encode(tokenizer, PITH_ADDED_PLAIN, text, strlen(text), &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, text, strlen(text), &list);
     assert_false(holds_id(&list, id));
-    encode(tokenizer, PITH_ADDED_PARITY, text, strlen(text), &list);
+    encode_and_count(tokenizer, PITH_ADDED_PARITY, text, strlen(text), &list);
     assert_true(list.len > 0);
     pith_token_list_free(&list);
 }
@@ -54,7 +54,7 @@ static void plain_mode_of_modernbert_leaves_added_tokens_as_text_and_matches_spa
         expect_plain(tokenizer, contents[i]);
     }
     pith_token_list list = {0};
-    encode(tokenizer, PITH_ADDED_PLAIN, "a     b", 7, &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, "a     b", 7, &list);
     assert_true(holds_id(&list, pith_tokenizer_find(tokenizer, "     ")));
     pith_token_list_free(&list);
     pith_tokenizer_close(tokenizer);
@@ -85,7 +85,7 @@ static void plain_mode_matches_only_white_space_tokens(void **state) {
     expect_plain(tokenizer, "[CLS]");
     expect_plain(tokenizer, "<|im_start|>");
     pith_token_list list = {0};
-    encode(tokenizer, PITH_ADDED_PLAIN, "a    b\n\nc", 9, &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, "a    b\n\nc", 9, &list);
     assert_true(holds_id(&list, pith_tokenizer_find(tokenizer, "    ")));
     assert_true(holds_id(&list, pith_tokenizer_find(tokenizer, "\n\n")));
     pith_token_list_free(&list);
@@ -100,7 +100,7 @@ static void the_bytes_of_plain_tokens_are_the_text(void **state) {
     size_t len = sizeof text - 1;
     pith_token_list list = {0};
     uint32_t ids[128];
-    encode(tokenizer, PITH_ADDED_PLAIN, text, len, &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, text, len, &list);
     assert_true(list.len < 128);
     size_t reached = 0;
     for (size_t i = 0; i < list.len; i++) {
@@ -132,7 +132,7 @@ static void spans_of_text_that_nfc_rewrites_are_the_original_characters(void **s
     /* "x" | "e" U+0323 U+0301 | "y": NFC gives x, U+1EB9 U+0301, y; the marks stay in order. */
     static const char text[] = "xo\xCC\x81\xCC\xA3y"; /* o U+0301 U+0323: the marks trade places */
     pith_token_list list = {0};
-    encode(tokenizer, PITH_ADDED_PLAIN, text, sizeof text - 1, &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, text, sizeof text - 1, &list);
     /* x, the three bytes of U+1ECD, the two bytes of U+0301, y: none of them is merged. */
     assert_int_equal(list.len, 7);
     const uint32_t spans[7][2] = {{0, 1}, {1, 6}, {1, 6}, {1, 6}, {2, 6}, {2, 6}, {6, 7}};
@@ -191,7 +191,7 @@ static void invalid_utf8_is_refused_with_its_offset_and_adds_nothing(void **stat
     pith_tokenizer *tokenizer = open_small("small-flags.json");
     pith_token_list list = {0};
     pith_err err;
-    encode(tokenizer, PITH_ADDED_PLAIN, "abc", 3, &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, "abc", 3, &list);
     size_t before = list.len;
     assert_int_equal(
         pith_tokenizer_encode(tokenizer, PITH_ADDED_PLAIN, "abc\xED\xA0\x80", 6, &list, &err),
@@ -216,7 +216,7 @@ static void encoding_appends_and_starts_spans_anew(void **state) {
     pith_tokenizer *tokenizer = open_small("small-flags.json");
     pith_token_list list = {0};
     pith_err err;
-    encode(tokenizer, PITH_ADDED_PLAIN, "zq", 2, &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, "zq", 2, &list);
     size_t n = list.len;
     assert_int_equal(pith_tokenizer_encode(tokenizer, PITH_ADDED_PLAIN, "zq", 2, &list, &err),
                      PITH_OK);
@@ -236,11 +236,12 @@ static void one_list_serves_two_tokenizers_in_turn(void **state) {
     static const char text[] = "the connection timeout of the server 12345";
     pith_token_list fresh[2] = {0};
     pith_token_list shared = {0};
-    encode(flags, PITH_ADDED_PLAIN, text, sizeof text - 1, &fresh[0]);
-    encode(qwen2, PITH_ADDED_PLAIN, text, sizeof text - 1, &fresh[1]);
+    encode_and_count(flags, PITH_ADDED_PLAIN, text, sizeof text - 1, &fresh[0]);
+    encode_and_count(qwen2, PITH_ADDED_PLAIN, text, sizeof text - 1, &fresh[1]);
     for (size_t round = 0; round < 4; round++) {
         const pith_token_list *expected = &fresh[round % 2];
-        encode(round % 2 == 0 ? flags : qwen2, PITH_ADDED_PLAIN, text, sizeof text - 1, &shared);
+        encode_and_count(round % 2 == 0 ? flags : qwen2, PITH_ADDED_PLAIN, text, sizeof text - 1,
+                         &shared);
         assert_int_equal(shared.len, expected->len);
         assert_memory_equal(shared.items, expected->items, shared.len * sizeof *shared.items);
     }
@@ -261,12 +262,12 @@ static void a_trimmed_list_holds_little_and_encodes_the_same(void **state) {
     }
     pith_token_list fresh = {0};
     pith_token_list list = {0};
-    encode(tokenizer, PITH_ADDED_PLAIN, text, sizeof text - 1, &fresh);
-    encode(tokenizer, PITH_ADDED_PLAIN, words, LONG, &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, text, sizeof text - 1, &fresh);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, words, LONG, &list);
     assert_true(list.cap > KEPT);
     pith_token_list_trim(&list);
     assert_true(list.cap == KEPT && list.len == 0);
-    encode(tokenizer, PITH_ADDED_PLAIN, text, sizeof text - 1, &list);
+    encode_and_count(tokenizer, PITH_ADDED_PLAIN, text, sizeof text - 1, &list);
     assert_int_equal(list.len, fresh.len);
     assert_memory_equal(list.items, fresh.items, list.len * sizeof *list.items);
     pith_token_list_trim(&list); /* keeps what a short text needs */

@@ -247,7 +247,7 @@ static void the_watchdog_cuts_a_flood_only_while_a_thread_is_stuck(void **state)
                          PITH_OK);
         int fd = speak(&w);
         if (stuck == 1) {
-            pith_stay_begin(&pollers[1].stay);
+            pith_stay_begin(&pollers[1].stay, pith_clock_now(&pith_clock_system));
         }
         assert_int_equal(flood(fd, stuck == 1 ? 5000 : 800), stuck == 1);
         pith_watchdog_close(watchdog);
@@ -256,8 +256,34 @@ static void the_watchdog_cuts_a_flood_only_while_a_thread_is_stuck(void **state)
     }
 }
 
+static void count_long(void *arg) {
+    ++*(int *)arg;
+}
+
+static void reads_that_go_on_for_long_within_a_stay_are_told_of(void **state) {
+    int told = 0;
+    pith_stay stay = {.on_long = count_long, .arg = &told};
+    const int64_t begun = SECOND_NS;
+    pith_stay_read(begun);
+    pith_stay_read(begun + 2 * PITH_RELIEF_NS); /* outside */
+    pith_stay_begin(&stay, begun);
+    pith_stay_read(begun);
+    pith_stay_read(begun + PITH_RELIEF_NS);
+    assert_int_equal(told, 0);
+    pith_stay_end(&stay);
+    pith_stay_begin(&stay, begun); /* a wait may lie between: the first read of each stay counts */
+    pith_stay_read(begun + 3 * PITH_RELIEF_NS);
+    assert_int_equal(told, 0);
+    pith_stay_read(begun + 4 * PITH_RELIEF_NS + 1);
+    assert_int_equal(told, 1);
+    pith_stay_end(&stay);
+    pith_stay_read(begun + 9 * PITH_RELIEF_NS);
+    assert_int_equal(told, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_that_go_on_for_long_within_a_stay_are_told_of),
         cmocka_unit_test(a_peer_of_another_protocol_is_refused),
         cmocka_unit_test(connections_over_the_cap_are_refused_until_one_ends),
         cmocka_unit_test(a_connection_that_abandons_calls_is_cut_once),

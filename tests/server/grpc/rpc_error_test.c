@@ -166,8 +166,36 @@ static void codes_come_back_as_the_nearest_status(void **state) {
     assert_int_equal(pith_rpc_code_of((pith_status)99), PITH_RPC_INTERNAL);
 }
 
+static void a_request_is_counted_by_its_reason_and_not_by_its_status_alone(void **state) {
+    for (size_t cause = 0; cause < PITH_RPC_CAUSES; cause++) {
+        pith_status status = pith_rpc_cause_status(cause);
+        const char *reason = pith_rpc_cause_reason(cause);
+        assert_int_equal(pith_rpc_cause_of(status, reason), cause);
+        for (size_t other = 0; other < cause; other++) {
+            bool internal = cause < PITH_STATUS_COUNT && strcmp(reason, "INTERNAL") == 0;
+            assert_true(internal || pith_rpc_cause_status(other) != status ||
+                        strcmp(pith_rpc_cause_reason(other), reason) != 0);
+        }
+    }
+    size_t draining = pith_rpc_cause_of(PITH_UNAVAILABLE, NULL);
+    assert_string_equal(pith_rpc_cause_reason(draining), "DRAINING");
+    const pith_reply lost = {.status = PITH_UNAVAILABLE};
+    size_t device = pith_rpc_cause_of(PITH_UNAVAILABLE, pith_rpc_reply_reason(&lost));
+    assert_string_equal(pith_rpc_cause_reason(device), "DEVICE_LOST");
+    const char *full = pith_rpc_refusal_reason(PITH_REFUSED_REQUESTS);
+    assert_int_equal(pith_rpc_cause_of(PITH_EXHAUSTED, full), PITH_EXHAUSTED);
+    const char *late = pith_rpc_refusal_reason(PITH_REFUSED_DEADLINE);
+    assert_string_equal(pith_rpc_cause_reason(pith_rpc_cause_of(PITH_DEADLINE, late)),
+                        "QUEUE_TOO_LONG");
+    /* a reason of another status, and one that nobody knows */
+    assert_int_equal(pith_rpc_cause_of(PITH_INVALID, "LOADING"), PITH_INVALID);
+    assert_int_equal(pith_rpc_cause_of(PITH_UNAVAILABLE, "TIRED"), PITH_UNAVAILABLE);
+    assert_int_equal(pith_rpc_cause_of((pith_status)99, NULL), PITH_INTERNAL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_is_counted_by_its_reason_and_not_by_its_status_alone),
         cmocka_unit_test(an_invalid_argument_names_its_field),
         cmocka_unit_test(every_status_carries_an_error_info_of_our_domain),
         cmocka_unit_test(a_full_queue_says_when_to_come_back),

@@ -130,6 +130,48 @@ static void out_of_memory_in_a_step_is_its_calls_alone_and_the_engine_goes_on(vo
     close_all(engine, kept, 3);
 }
 
+/* Scores that nobody wrote are NaN on this device. */
+static void scores_of_nan_pass_texts_through_and_are_counted(void **state) {
+    kept_reply kept[2];
+    char *text = words_of(WORDS, 3);
+    pith_emulated_reset(0);
+    pith_emulated_mute("k_heads");
+    pith_engine *engine =
+        engine_on(model_dir, (pith_engine_opts){.device = "cuda:0", .step_tokens_max = WINDOW});
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(ask(engine, text, &kept[i]), PITH_OK);
+        kept_reply_wait(&kept[i]);
+        assert_int_equal(kept[i].status, PITH_OK);
+        assert_string_equal(kept[i].text, text);
+    }
+    pith_engine_stats stats;
+    pith_engine_read_stats(engine, &stats);
+    assert_int_equal(stats.nonfinite, 2);
+    assert_int_equal(pith_engine_check(engine), PITH_ENGINE_SERVING);
+    close_all(engine, kept, 2);
+    free(text);
+}
+
+/* The last number of the checkpoint becomes a NaN, of whatever type it is; the last test. */
+static void nan_in_the_weights_ends_the_start_and_says_where(void **state) {
+    char path[512];
+    const uint32_t nan_bits = 0x7fc07fc0;
+    (void)snprintf(path, sizeof path, "%s/model.safetensors", model_dir);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -(long)sizeof nan_bits, SEEK_END), 0);
+    assert_int_equal(fwrite(&nan_bits, sizeof nan_bits, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    pith_model_spec spec = {.dir = model_dir};
+    pith_engine_opts opts = {.models = &spec, .n_models = 1, .device = "cuda:0"};
+    pith_engine *engine;
+    pith_err why = {0};
+    pith_emulated_reset(0);
+    assert_int_equal(pith_engine_open(&engine, &opts, &why), PITH_CORRUPT);
+    assert_non_null(strstr(why.text, "found NaN at element 127, expected finite numbers"));
+    assert_int_equal(pith_emulated_read().bytes_in_use, 0);
+}
+
 /* On either device: needed and free bytes in one line, and nothing left. */
 static void out_of_memory_at_start_is_one_line_with_needed_and_free_bytes(void **state) {
     const char *const lists[] = {"cuda:0", "cuda:0,cuda:1"};
@@ -157,6 +199,8 @@ int main(void) {
         cmocka_unit_test(a_device_lost_of_two_answers_every_call_once_and_ends_the_engine),
         cmocka_unit_test(out_of_memory_in_a_step_is_its_calls_alone_and_the_engine_goes_on),
         cmocka_unit_test(out_of_memory_at_start_is_one_line_with_needed_and_free_bytes),
+        cmocka_unit_test(scores_of_nan_pass_texts_through_and_are_counted),
+        cmocka_unit_test(nan_in_the_weights_ends_the_start_and_says_where),
     };
     return cmocka_run_group_tests(tests, make_small_model, remove_model);
 }

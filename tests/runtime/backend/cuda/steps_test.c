@@ -39,6 +39,49 @@ static pith_status forward(pith_encoder *encoder, text *t, pith_err *err) {
     return status == PITH_OK ? pith_encoder_wait(encoder, ticket, err) : status;
 }
 
+/* --- the list of tiles --- */
+
+/* Every tile of every text once, longest texts first, so that CTAs that take them in turn end
+ * together. */
+static void attention_tiles_are_listed_longest_text_first(void **state) {
+    (void)state;
+    static const uint32_t lengths[] = {1, 300, 128, 129, 0, 2, 384};
+    enum { TEXTS = sizeof lengths / sizeof lengths[0] };
+    static const uint32_t order[] = {1, 6, 3, 0, 2, 5}; /* texts, by number of tiles */
+    static uint32_t ids[944];
+    uint32_t offsets[TEXTS + 1] = {0};
+    for (uint32_t i = 0; i < TEXTS; i++) {
+        offsets[i + 1] = offsets[i] + lengths[i];
+    }
+    assert_int_equal(offsets[TEXTS], sizeof ids / sizeof ids[0]);
+    pith_device device;
+    pith_emulated_reset(0);
+    MUST(pith_device_open(&device, &(pith_device_opts){.device = "cuda:0"}, err));
+    pith_ops_ctx *ctx = device.ctx;
+    const pith_ops_reserve bounds = {
+        .tokens_max = 1000, .hidden = 64, .intermediate = 64, .n_heads = 1, .span_channels = 16};
+    MUST(device.ops->reserve(ctx, &bounds, err));
+    assert_true(device.ops->begin(
+        ctx, &(pith_ops_batch){
+                 .ids = ids, .cu_seqlens = offsets, .n_seq = TEXTS, .n_tok = offsets[TEXTS]}));
+    const uint8_t *block = ctx->slots[ctx->slot].host_in;
+    const uint32_t *totals = (const uint32_t *)(const void *)(block + ctx->layout.totals);
+    const pk_attn_cuda_tile *tile =
+        (const pk_attn_cuda_tile *)(const void *)(block + ctx->layout.tiles);
+    assert_int_equal(totals[1], 3 + 3 + 2 + 1 + 1 + 1);
+    for (uint32_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        uint32_t s = order[i];
+        for (uint32_t first = 0; first < lengths[s]; first += PK_ATTN_CUDA_QUERIES, tile++) {
+            assert_int_equal(tile->begin, offsets[s]);
+            assert_int_equal(tile->len, lengths[s]);
+            assert_int_equal(tile->first, first);
+        }
+    }
+    MUST(device.ops->wait(ctx, device.ops->mark(ctx), err));
+    pith_device_close(&device);
+    check_devices_empty();
+}
+
 /* --- two in flight --- */
 
 static void two_steps_in_flight_have_the_bits_of_one_by_one(void **state) {
@@ -343,18 +386,18 @@ static void kernels_that_are_off_leave_the_safe_ones_under_another_name(void **s
     pith_emulated_reset(0);
 }
 
-/* Pairs of CTAs share weight tiles in large steps of wide products, and only where as many are
- * resident at once as the multiprocessors make: the rest would wait. */
+/* Pairs of CTAs share weight tiles in large steps and in small ones of wide products, and only
+ * where as many are resident at once as the multiprocessors make: the rest would wait. */
 static void pairs_are_chosen_only_where_none_has_to_wait(void **state) {
     const struct {
         uint32_t pairs, rows, n, ctas;
         bool fast, multicast;
     } cases[] = {
-        {66, 8448, 2304, 132, true, true},   {66, 8448, 1280, 132, true, true},
-        {66, 8448, 768, 132, true, false}, /* two rounds instead of one at half a step */
-        {65, 8448, 2304, 132, true, false},  {0, 8448, 2304, 132, true, false},
-        {66, 2048, 2304, 132, true, false},  {66, 512, 2304, 264, true, false},
-        {66, 8448, 2304, 264, false, false},
+        {66, 8448, 2304, 132, true, true}, {66, 8448, 1280, 132, true, true},
+        {66, 8448, 768, 132, true, true},  {65, 8448, 2304, 132, true, false},
+        {0, 8448, 2304, 132, true, false}, {66, 2048, 2304, 132, true, false},
+        {66, 512, 2304, 132, true, true},  {65, 512, 2304, 132, true, false},
+        {66, 512, 768, 132, true, false},  {66, 8448, 2304, 264, false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static pith_ops_ctx ctx;
@@ -445,6 +488,7 @@ static void shapes_that_a_gpu_does_not_multiply_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_tiles_are_listed_longest_text_first),
         cmocka_unit_test(two_steps_in_flight_have_the_bits_of_one_by_one),
         cmocka_unit_test(the_model_runner_takes_a_step_while_another_is_under_way),
         cmocka_unit_test(no_device_memory_at_start_is_one_line_with_needed_and_free_bytes),

@@ -26,6 +26,7 @@ static void every_row_of_the_table_is_what_its_step_gets(void **state) {
         const cuda_tile *row = &cuda_tiles[i];
         pk_linear_cuda_task task = chosen(true, row->kind, row->n, row->k, row->rows_max);
         assert_int_equal(task.tile, row->tile);
+        assert_int_equal(task.stages, row->stages);
         assert_int_equal(task.multicast, row->multicast);
         assert_int_equal(task.ctas, N_SM * row->ctas_per_sm);
         if (i > 0 && row[-1].kind == row->kind && row[-1].n == row->n && row[-1].k == row->k) {
@@ -50,13 +51,48 @@ static void other_shapes_go_by_their_size(void **state) {
     assert_int_equal(task.tile, PK_LINEAR_64_192);
     assert_int_equal(chosen(true, PITH_PACK_LINEAR, 192, 288, 512).tile, PK_LINEAR_64_64);
     assert_int_equal(chosen(true, PITH_PACK_LINEAR, 192, 288, 513).tile, PK_LINEAR_128_192);
-    assert_false(task.multicast);
+    assert_true(task.multicast);
+}
+
+/* Until a sweep says otherwise the table and the sizes come of one computation. */
+static void a_table_that_nobody_measured_is_what_the_sizes_give(void **state) {
+    (void)state;
+    size_t count = CUDA_TILES_MEASURED ? 0 : sizeof cuda_tiles / sizeof cuda_tiles[0];
+    for (size_t i = 0; i < count; i++) {
+        const cuda_tile *row = &cuda_tiles[i];
+        pk_linear_cuda_task task =
+            chosen(true, PITH_PACK_TABLE, row->n, row->k, row->rows_max); /* of no row */
+        assert_int_equal(task.tile, row->tile);
+        assert_int_equal(task.stages, row->stages);
+        assert_int_equal(task.multicast, row->multicast);
+        assert_int_equal(task.ctas, N_SM * row->ctas_per_sm);
+    }
+}
+
+/* A row of the table that no kernel is would be refused when the step runs. */
+static void every_row_of_the_table_is_a_kernel(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof cuda_tiles / sizeof cuda_tiles[0]; i++) {
+        const cuda_tile *row = &cuda_tiles[i];
+        bool found = false;
+        bool alone = false; /* where the pairs do not fit */
+        for (int c = 0; c < PK_LINEAR_CUDA_CHOICES; c++) {
+            const pk_linear_cuda_choice *kernel = &pk_linear_cuda_choices[c];
+            bool same = kernel->tile == row->tile && kernel->stages == row->stages;
+            found = found || (same && kernel->multicast == row->multicast &&
+                              kernel->ctas_per_sm == row->ctas_per_sm);
+            alone = alone || (same && !kernel->multicast);
+        }
+        assert_true(found);
+        assert_true(alone);
+    }
 }
 
 static void safe_kernels_ask_no_table(void **state) {
     (void)state;
     pk_linear_cuda_task task = chosen(false, PITH_PACK_QKV, 2304, 768, 8448);
     assert_int_equal(task.tile, PK_LINEAR_SAFE);
+    assert_int_equal(task.stages, 0);
     assert_false(task.multicast);
 }
 
@@ -65,6 +101,8 @@ int main(void) {
         cmocka_unit_test(every_row_of_the_table_is_what_its_step_gets),
         cmocka_unit_test(a_step_past_the_last_class_has_the_last_class_tile),
         cmocka_unit_test(other_shapes_go_by_their_size),
+        cmocka_unit_test(a_table_that_nobody_measured_is_what_the_sizes_give),
+        cmocka_unit_test(every_row_of_the_table_is_a_kernel),
         cmocka_unit_test(safe_kernels_ask_no_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
