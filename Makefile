@@ -27,9 +27,10 @@ test-long: bootstrap
 nvcc:
 	@python3 tests/nvcc/gate.py
 
-# A server under mixed load for MINUTES: what it holds afterwards is what it held before
+# A server under mixed load for MINUTES: what it holds afterwards is what it held before. The page goes to
+# build/soak.md; commit it as bench/results/MACHINE-DATE-soak.md when it is to be cited
 soak: build
-	@/usr/bin/python3 tests/soak/soak.py --minutes $(or $(MINUTES),30) | tee build/soak.md
+	@bash -o pipefail -c '/usr/bin/python3 tests/soak/soak.py --minutes $(or $(MINUTES),30) | tee build/soak.md'
 
 lint:
 	@tests/lint/run.sh
