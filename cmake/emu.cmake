@@ -126,6 +126,6 @@ if(Python3_FOUND)
     # A draw of all others, of each source so many: mutate.py says which lived, survivors.txt why.
     add_test(NAME kernels.emu.mutate
              COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/kernels/emu/mutate.py
-                     ${CMAKE_BINARY_DIR}/emu_mutants.json --each 6 --seed 1 --seconds 2400)
+                     ${CMAKE_BINARY_DIR}/emu_mutants.json --each 4 --seed 1 --seconds 2400)
     set_tests_properties(kernels.emu.mutants kernels.emu.mutate PROPERTIES LABELS long TIMEOUT 3600)
 endif()

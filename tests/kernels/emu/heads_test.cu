@@ -292,6 +292,17 @@ void heads_refuse_an_invalid_task_and_skip_an_empty_one() {
     TEST_CHECK(pk_round_cuda(&round) == 0, "empty");
     round.rows_max = 1;
     TEST_CHECK(pk_round_cuda(&round) == PK_HEADS_CUDA_INVALID, "no buffers");
+    round.out = memory;
+    round.x = memory;
+    round.dim = 4;
+    round.ctas = 1;
+    round.dtype = PK_F16;
+    TEST_CHECK(pk_round_cuda(&round) == PK_HEADS_CUDA_INVALID, "no rows");
+    round.rows = &rows;
+    round.dim = 0;
+    TEST_CHECK(pk_round_cuda(&round) == PK_HEADS_CUDA_INVALID, "no dim");
+    round.dim = 6;
+    TEST_CHECK(pk_round_cuda(&round) == PK_HEADS_CUDA_INVALID, "dim of rounding");
 }
 
 } // namespace
