@@ -61,8 +61,9 @@ void pith_finish_job(pith_engine *engine, pith_job *job, pith_token_list *list) 
         .retry_after_ns = job->status == PITH_UNAVAILABLE ? PITH_RETRY_NS_MIN : 0,
         .partial = job->status == PITH_OK && job->doc.cut_short,
     };
-    job->opts.reply(job->opts.user, &reply);
+    /* Whoever has its answer finds it counted. */
     pith_counters_answered(&engine->counters, &reply, job->request.text_len);
+    job->opts.reply(job->opts.user, &reply);
     pith_admission_over(engine, job);
     pith_job_release(job);
 }

@@ -190,6 +190,36 @@ static void a_score_that_is_not_a_number_passes_the_text_through(void **state) {
     free(text);
 }
 
+typedef struct counted {
+    pith_engine *engine;
+    uint64_t answered; /* when the answer came */
+    kept_reply kept;
+} counted;
+
+static void take_and_count(void *user, const pith_reply *reply) {
+    counted *c = user;
+    pith_engine_stats stats;
+    pith_engine_read_stats(c->engine, &stats);
+    c->answered = stats.answered;
+    kept_reply_take(&c->kept, reply);
+}
+
+static void an_answer_is_counted_before_it_is_given(void **state) {
+    fake_runner fake;
+    counted c = {.engine = faked(&fake, (pith_engine_opts){0})};
+    kept_reply_init(&c.kept);
+    char *text = words_of(80, 8);
+    pith_compress_request request = request_of(text, strlen(text));
+    pith_submit_opts opts = {
+        .deadline_ns = PITH_DEADLINE_NONE, .reply = take_and_count, .user = &c};
+    assert_int_equal(pith_engine_submit(c.engine, &request, &opts, NULL, NULL, NULL), PITH_OK);
+    kept_reply_wait(&c.kept);
+    assert_int_equal(c.answered, 1);
+    pith_engine_close(c.engine);
+    kept_reply_free(&c.kept);
+    free(text);
+}
+
 static void interactive_work_goes_before_batch_work(void **state) {
     fake_runner fake;
     scripted_clock scripted; /* nobody ages, however slow the machine */
@@ -623,6 +653,7 @@ int main(void) {
         cmocka_unit_test(a_deadline_ends_a_job_that_waits),
         cmocka_unit_test(a_failed_step_fails_its_jobs_alone),
         cmocka_unit_test(a_score_that_is_not_a_number_passes_the_text_through),
+        cmocka_unit_test(an_answer_is_counted_before_it_is_given),
         cmocka_unit_test(interactive_work_goes_before_batch_work),
         cmocka_unit_test(a_long_text_does_not_hold_up_a_short_one),
         cmocka_unit_test(bad_requests_are_refused_with_the_field),
