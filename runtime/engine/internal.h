@@ -39,8 +39,10 @@ enum {
     /* What a text is taken for until it is tokenized: English under a vocabulary of 8,192 to 50,000
      * has 3.2 to 4.5 bytes a token. Followed by what is seen. */
     PITH_BYTES_PER_TOKEN = 3,
-    /* What a text costs beside its bytes, in bytes of a long one: some 20 us of memory, clocks and
-     * queues at 5 ns a byte. An estimate's: what short texts take is not laid on long ones. */
+    /* What a text costs beside its bytes, in bytes of a long one: some 10 us of memory, clocks and
+     * queues are 250 bytes at 40 ns each (bench/textpath), and a thread that waits for a core takes
+     * many times that. Generous, since an estimate lays the rest of what short texts take on long
+     * ones, and refuses them where it is too high. */
     PITH_TEXT_COST_BYTES = 4096,
 };
 

@@ -68,7 +68,7 @@ def storm_of_deadlines(script):
             code = script.failure(future.result)[0]
             codes[code] = codes.get(code, 0) + 1
     script.check("calls_with_short_deadlines_end_by_them", set(codes) == {"DEADLINE_EXCEEDED"}, codes)
-    answer = script.compress(channels[0])(script.request(text="then 1"), timeout=20)
+    answer = script.compress(channels[0])(script.request(text="then 1"), timeout=script.patience(20))
     script.check("a_call_after_a_storm_of_deadlines_is_served", answer.input_words == 2)
     server.stop()
     seen = counters(server)
