@@ -39,6 +39,15 @@ static pith_status open_models(pith_engine *engine, const pith_engine_opts *opts
     return status;
 }
 
+/* Settings that were had before and give the same bytes; NULL: none. */
+static pith_settings *find_alike(pith_settings *all, const pith_settings *wanted) {
+    while (all != NULL &&
+           memcmp(all->fingerprints, wanted->fingerprints, sizeof wanted->fingerprints) != 0) {
+        all = all->older;
+    }
+    return all;
+}
+
 static pith_status make_settings(pith_engine *engine, const char *patterns, bool reread,
                                  pith_err *err) {
     pith_settings_opts opts = {
@@ -51,21 +60,30 @@ static pith_status make_settings(pith_engine *engine, const char *patterns, bool
     };
     pith_settings *made;
     pith_status status = pith_settings_open(&made, &opts, err);
-    if (status == PITH_OK) {
-        made->older = atomic_load(&engine->settings);
-        engine->n_settings++;
-        atomic_store(&engine->settings, made);
+    if (status != PITH_OK) {
+        return status;
     }
-    return status;
+    pith_settings *alike = find_alike(engine->all_settings, made);
+    if (alike != NULL) {
+        pith_settings_close(made);
+        atomic_store(&engine->settings, alike);
+        return PITH_OK;
+    }
+    if (engine->n_settings == PITH_SETTINGS_MAX) {
+        pith_settings_close(made);
+        return pith_fail(err, PITH_EXHAUSTED, "%d different settings, which is all a process has",
+                         PITH_SETTINGS_MAX);
+    }
+    made->older = engine->all_settings;
+    engine->all_settings = made;
+    engine->n_settings++;
+    atomic_store(&engine->settings, made);
+    return PITH_OK;
 }
 
 pith_status pith_engine_reload(pith_engine *engine, const char *critical_config, pith_err *err) {
     (void)pthread_mutex_lock(&engine->reload_mutex);
-    pith_status status =
-        engine->n_settings < PITH_SETTINGS_MAX
-            ? make_settings(engine, critical_config, true, err)
-            : pith_fail(err, PITH_EXHAUSTED, "reloaded %d times, which is all a process can",
-                        PITH_SETTINGS_MAX - 1);
+    pith_status status = make_settings(engine, critical_config, true, err);
     (void)pthread_mutex_unlock(&engine->reload_mutex);
     return status;
 }
@@ -221,7 +239,7 @@ void pith_engine_close(pith_engine *engine) {
         pith_model_close(engine->models[i]);
     }
     pith_devices_close(engine->devices, engine->n_devices);
-    pith_settings_close(atomic_load(&engine->settings));
+    pith_settings_close(engine->all_settings);
     (void)pthread_mutex_destroy(&engine->loop_mutex);
     (void)pthread_mutex_destroy(&engine->seen_mutex);
     (void)pthread_mutex_destroy(&engine->reload_mutex);

@@ -115,8 +115,9 @@ struct pith_engine {
     pith_runner runner;
     pith_speed speeds[PITH_MODELS_MAX]; /* at open */
 
-    _Atomic(pith_settings *) settings; /* the newest */
+    _Atomic(pith_settings *) settings; /* in force; one of all */
     pthread_mutex_t reload_mutex;
+    pith_settings *all_settings; /* newest first, no two alike */
     uint32_t n_settings;
     uint32_t fold_after;
 

@@ -1,14 +1,14 @@
 /* What decides over scores and can be exchanged while serving: patterns and thresholds.
  *
  * Immutable once made. A job keeps the settings it was submitted under; the engine keeps all that
- * it ever had until close, so that names and fingerprints stay valid; at most
- * PITH_SETTINGS_MAX of them. */
+ * it ever had until close, so that names and fingerprints stay valid: those that are had again are
+ * the same ones, and there are at most PITH_SETTINGS_MAX different ones. */
 #ifndef PITH_ENGINE_SETTINGS_H
 #define PITH_ENGINE_SETTINGS_H
 
 #include "runtime/engine/model.h"
 
-/* Each holds its compiled patterns, some 200 KiB. */
+/* Each holds its compiled patterns: 32 KiB, and as much again of machine code. */
 enum { PITH_SETTINGS_MAX = 256 };
 
 typedef struct pith_settings {

@@ -128,17 +128,38 @@ static void new_thresholds_are_read_from_the_models_config(void **state) {
     free(text);
 }
 
-static void reloads_are_bounded(void **state) {
+static void settings_that_are_had_again_are_the_same_ones(void **state) {
+    fake_runner fake;
+    pith_engine *engine = faked(&fake, (pith_engine_opts){0});
+    const pith_model_info *first;
+    const pith_model_info *other;
+    const pith_model_info *again;
+    (void)pith_engine_models(engine, &first);
+    for (int i = 0; i < 300; i++) { /* more than a process has different ones */
+        assert_int_equal(pith_engine_reload(engine, "{\"only\": []}", NULL), PITH_OK);
+        (void)pith_engine_models(engine, &other);
+        assert_int_equal(pith_engine_reload(engine, NULL, NULL), PITH_OK);
+        (void)pith_engine_models(engine, &again);
+        assert_ptr_equal(again, first);
+        assert_ptr_not_equal(other, first);
+    }
+    pith_engine_close(engine);
+}
+
+static void different_settings_are_bounded(void **state) {
     fake_runner fake;
     pith_engine *engine = faked(&fake, (pith_engine_opts){0});
     pith_status status = PITH_OK;
     int n = 0;
-    const char *none = "{\"only\": []}";
     for (; status == PITH_OK; n++) {
-        status = pith_engine_reload(engine, none, NULL);
+        char patterns[96];
+        (void)snprintf(patterns, sizeof patterns,
+                       "{\"only\": [\"c\"], \"classes\": {\"c\": {\"pattern\": \"x%d\"}}}", n);
+        status = pith_engine_reload(engine, patterns, NULL);
     }
     assert_int_equal(status, PITH_EXHAUSTED);
     assert_int_equal(n, 256);
+    assert_int_equal(pith_engine_reload(engine, NULL, NULL), PITH_OK); /* had before */
     pith_engine_close(engine);
 }
 
@@ -147,7 +168,8 @@ int main(void) {
         cmocka_unit_test(new_patterns_hold_for_later_jobs_and_change_the_fingerprint),
         cmocka_unit_test(patterns_that_do_not_compile_change_nothing),
         cmocka_unit_test(new_thresholds_are_read_from_the_models_config),
-        cmocka_unit_test(reloads_are_bounded),
+        cmocka_unit_test(settings_that_are_had_again_are_the_same_ones),
+        cmocka_unit_test(different_settings_are_bounded),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
 }
