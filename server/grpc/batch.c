@@ -71,11 +71,15 @@ static void settle(batch *b) {
     for (size_t i = 0; i < b->n; i++) {
         whole = whole && b->parts[i].data != NULL;
     }
-    if (whole) {
+    int64_t deadline_ns = pith_call_deadline_ns(b->call);
+    pith_fault fault;
+    if (deadline_ns != PITH_DEADLINE_NONE && pith_clock_now(&pith_clock_system) >= deadline_ns) {
+        (void)pith_fault_set(&fault, PITH_DEADLINE, NULL, "the batch has one deadline");
+        pith_call_fail(b->call, &fault, NULL, 0);
+    } else if (whole) {
         pith_usage_send(&b->usage, b->call); /* nobody else is left */
         (void)pith_call_reply_parts(b->call, b->parts, b->n);
     } else {
-        pith_fault fault;
         (void)pith_fault_set(&fault, PITH_NO_MEMORY, NULL, "no memory for an answer");
         pith_call_fail(b->call, &fault, NULL, 0);
     }
