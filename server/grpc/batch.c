@@ -71,9 +71,8 @@ static void settle(batch *b) {
     for (size_t i = 0; i < b->n; i++) {
         whole = whole && b->parts[i].data != NULL;
     }
-    int64_t deadline_ns = pith_call_deadline_ns(b->call);
     pith_fault fault;
-    if (deadline_ns != PITH_DEADLINE_NONE && pith_clock_now(&pith_clock_system) >= deadline_ns) {
+    if (pith_call_is_late(b->call)) {
         (void)pith_fault_set(&fault, PITH_DEADLINE, NULL, "the batch has one deadline");
         pith_call_fail(b->call, &fault, NULL, 0);
     } else if (whole) {

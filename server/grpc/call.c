@@ -131,6 +131,11 @@ int64_t pith_call_deadline_ns(const pith_call *call) {
     return call->deadline_ns;
 }
 
+bool pith_call_is_late(const pith_call *call) {
+    return call->deadline_ns != PITH_DEADLINE_NONE &&
+           pith_clock_now(&pith_clock_system) >= call->deadline_ns;
+}
+
 bool pith_call_is_dead(pith_call *call) {
     return atomic_load_explicit(&call->dead, memory_order_acquire);
 }

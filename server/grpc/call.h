@@ -49,6 +49,8 @@ void *pith_call_state(const pith_call *call);           /* the service's own, NU
 void pith_call_set_state(pith_call *call, void *state); /* in on_open, or never read elsewhere */
 int64_t pith_call_deadline_ns(const pith_call *call);   /* CLOCK_MONOTONIC, PITH_DEADLINE_NONE */
 bool pith_call_is_dead(pith_call *call);                /* cancelled or cut */
+/* Its deadline has come: an answer of many parts ends DEADLINE_EXCEEDED, whoever notices first. */
+bool pith_call_is_late(const pith_call *call);
 
 /* Answers that the peer has not yet taken: messages, and their bytes (may be NULL). */
 size_t pith_call_unsent(pith_call *call, size_t *bytes);

@@ -144,10 +144,13 @@ static void stream_settle(pith_call *call) {
     if (end || leave) {
         pith_usage_send(&usage, call);
     }
-    if (end) {
+    pith_fault fault;
+    if (end && pith_call_is_late(call)) {
+        (void)pith_fault_set(&fault, PITH_DEADLINE, NULL, "the stream has one deadline");
+        pith_call_fail(call, &fault, NULL, 0);
+    } else if (end) {
         pith_call_finish(call);
     } else if (leave) {
-        pith_fault fault;
         (void)pith_fault_set(&fault, PITH_UNAVAILABLE, NULL, "the server is shutting down");
         pith_call_fail(call, &fault, NULL, 0);
     }
