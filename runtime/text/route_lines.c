@@ -39,17 +39,24 @@ static bool starts(const char *s, size_t len, const char *prefix) {
     return len >= n && memcmp(s, prefix, n) == 0;
 }
 
-/* `prefixes` ends with NULL. */
-static bool starts_any(const char *s, size_t len, const char *const *prefixes) {
-    for (; *prefixes != NULL; prefixes++) {
-        if (starts(s, len, *prefixes)) {
+/* What lines begin with, by the first byte: NUL-ended, and an empty one (the literal's own end)
+ * after the last. */
+typedef const char *heads[128];
+
+static bool starts_any(const heads all, const char *s, size_t len) {
+    const char *head = len > 0 && (unsigned char)s[0] < 128 ? all[(unsigned char)s[0]] : NULL;
+    while (head != NULL && *head != '\0') {
+        size_t n = 1;
+        while (head[n] != '\0' && n < len && head[n] == s[n]) {
+            n++;
+        }
+        if (head[n] == '\0') {
             return true;
         }
+        head += n + strlen(head + n) + 1;
     }
     return false;
 }
-
-#define STARTS(s, len, ...) starts_any((s), (len), (const char *const[]){__VA_ARGS__, NULL})
 
 /* Needles are short, lines too, and most have not even the first character: memmem would prepare a
  * search first. At a needle's space its second character is looked for. */
@@ -142,44 +149,26 @@ static bool is_frame(const char *s, size_t len, size_t indent) {
            (indent > 0 || FIND(s, len, " +0x") != NULL);
 }
 
-static bool starts_trace(const char *s, size_t len) {
-    switch (s[0]) {
-    case '#':
-        return STARTS(s, len, "#0 ");
-    case '.':
-        return STARTS(s, len, "... ");
-    case '=':
-        return STARTS(s, len, "==ERROR");
-    case 'A':
-        return STARTS(s, len, "AddressSanitizer");
-    case 'C':
-        return STARTS(s, len, "Caused by: ");
-    case 'D':
-        return STARTS(s, len, "During handling of the above exception");
-    case 'E':
-        return STARTS(s, len, "Exception in thread ");
-    case 'S':
-        return STARTS(s, len, "Segmentation fault");
-    case 'T':
-        return STARTS(s, len, "Traceback (most recent call last)",
-                      "The above exception was the direct cause");
-    case 'g':
-        return STARTS(s, len, "goroutine ");
-    case 'p':
-        return STARTS(s, len, "panic: ");
-    case 's':
-        return STARTS(s, len, "stack backtrace:");
-    case 't':
-        return STARTS(s, len, "thread '");
-    default:
-        return false;
-    }
-}
+static const heads trace_heads = {
+    ['#'] = "#0 \0",
+    ['.'] = "... \0",
+    ['='] = "==ERROR\0",
+    ['A'] = "AddressSanitizer\0",
+    ['C'] = "Caused by: \0",
+    ['D'] = "During handling of the above exception\0",
+    ['E'] = "Exception in thread \0",
+    ['S'] = "Segmentation fault\0",
+    ['T'] = "Traceback (most recent call last)\0The above exception was the direct cause\0",
+    ['g'] = "goroutine \0",
+    ['p'] = "panic: \0",
+    ['s'] = "stack backtrace:\0",
+    ['t'] = "thread '\0",
+};
 
 bool pith_line_is_trace(const pith_line *line) {
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
-    if (starts_trace(s, len) || is_frame(s, len, line->indent)) {
+    if (starts_any(trace_heads, s, len) || is_frame(s, len, line->indent)) {
         return true;
     }
     return is_exception(s, len) || is_diagnostic(s, len) || is_quoted_source(line->s, line->len);
@@ -198,36 +187,20 @@ static bool is_time(const char *s, size_t len) {
            (fits(s + 7, len - 7, "dd:dd:dd"));
 }
 
-static bool is_level(const char *s, size_t len) {
-    switch (len == 0 ? '\0' : s[0]) {
-    case 'C':
-        return STARTS(s, len, "CRITICAL");
-    case 'D':
-        return STARTS(s, len, "DEBUG");
-    case 'E':
-        return STARTS(s, len, "ERROR");
-    case 'F':
-        return STARTS(s, len, "FATAL");
-    case 'I':
-        return STARTS(s, len, "INFO");
-    case 'N':
-        return STARTS(s, len, "NOTICE");
-    case 'T':
-        return STARTS(s, len, "TRACE");
-    case 'W':
-        return STARTS(s, len, "WARN");
-    case 'd':
-        return STARTS(s, len, "debug ");
-    case 'i':
-        return STARTS(s, len, "info ");
-    case 'n':
-        return STARTS(s, len, "npm silly", "npm verb", "npm http");
-    case 'w':
-        return STARTS(s, len, "warn ");
-    default:
-        return false;
-    }
-}
+static const heads levels = {
+    ['C'] = "CRITICAL\0",
+    ['D'] = "DEBUG\0",
+    ['E'] = "ERROR\0",
+    ['F'] = "FATAL\0",
+    ['I'] = "INFO\0",
+    ['N'] = "NOTICE\0",
+    ['T'] = "TRACE\0",
+    ['W'] = "WARN\0",
+    ['d'] = "debug \0",
+    ['i'] = "info \0",
+    ['n'] = "npm silly\0npm verb\0npm http\0",
+    ['w'] = "warn \0",
+};
 
 bool pith_line_is_log(const pith_line *line) {
     const char *s = line->s + line->indent;
@@ -242,9 +215,9 @@ bool pith_line_is_log(const pith_line *line) {
         const char *close = memchr(inner, ']', left);
         bool clock = left > 0 && digit(*inner) && close != NULL &&
                      memchr(inner, '.', (size_t)(close - inner)) != NULL;
-        return is_time(inner, left) || is_level(inner, left) || clock;
+        return is_time(inner, left) || starts_any(levels, inner, left) || clock;
     }
-    if (is_time(s, len) || is_level(s, len)) {
+    if (is_time(s, len) || starts_any(levels, s, len)) {
         return true;
     }
     if (len > 5 && strchr("IWEF", s[0]) != NULL && fits(s + 1, len - 1, "dddd ")) { /* klog */
@@ -330,71 +303,40 @@ bool pith_line_is_prompt(const pith_line *line) {
     return space == NULL && end != NULL && memchr(at, ':', (size_t)(end - at)) != NULL;
 }
 
-static bool starts_build(const char *s, size_t len) {
-    switch (s[0]) {
-    case ' ':
-        return STARTS(s, len, " ---> ");
-    case '#':
-        return STARTS(s, len, "#1 ");
-    case '+':
-        return STARTS(s, len, "+ ");
-    case '-':
-        return STARTS(s, len, "-- ", "--- PASS", "--- FAIL");
-    case '=':
-        return STARTS(s, len, "=== RUN");
-    case 'B':
-        return STARTS(s, len, "Building ");
-    case 'C':
-        return STARTS(s, len, "Compiling ", "Collecting ");
-    case 'D':
-        return STARTS(s, len, "Downloading ", "Downloaded ");
-    case 'F':
-        return STARTS(s, len, "Finished ", "FAIL");
-    case 'G':
-        return STARTS(s, len, "Get:");
-    case 'H':
-        return STARTS(s, len, "Hit:");
-    case 'I':
-        return STARTS(s, len, "Installing ");
-    case 'L':
-        return STARTS(s, len, "Linking ");
-    case 'P':
-        return STARTS(s, len, "Preparing to ", "Processing triggers", "PASS");
-    case 'R':
-        return STARTS(s, len, "Running ", "Requirement already satisfied", "Reading ");
-    case 'S':
-        return STARTS(s, len, "Successfully ", "Setting up ", "Selecting ", "Step ", "Scanning ");
-    case 'U':
-        return STARTS(s, len, "Using cached ", "Unpacking ");
-    case '[':
-        return STARTS(s, len, "[100%]", "[1/");
-    case 'a':
-        return STARTS(s, len, "added ");
-    case 'c':
-        return STARTS(s, len, "cc ", "clang ", "cmake ", "collected ");
-    case 'g':
-        return STARTS(s, len, "gcc ", "g++ ", "go: ");
-    case 'm':
-        return STARTS(s, len, "make: ", "make[");
-    case 'n':
-        return STARTS(s, len, "ninja: ", "npm ");
-    case 'o':
-        return STARTS(s, len, "ok  ", "ok \t");
-    case 'r':
-        return STARTS(s, len, "running ");
-    case 't':
-        return STARTS(s, len, "test ");
-    case 'y':
-        return STARTS(s, len, "yarn ");
-    default:
-        return false;
-    }
-}
+static const heads build_heads = {
+    [' '] = " ---> \0",
+    ['#'] = "#1 \0",
+    ['+'] = "+ \0",
+    ['-'] = "-- \0--- PASS\0--- FAIL\0",
+    ['='] = "=== RUN\0",
+    ['B'] = "Building \0",
+    ['C'] = "Compiling \0Collecting \0",
+    ['D'] = "Downloading \0Downloaded \0",
+    ['F'] = "Finished \0FAIL\0",
+    ['G'] = "Get:\0",
+    ['H'] = "Hit:\0",
+    ['I'] = "Installing \0",
+    ['L'] = "Linking \0",
+    ['P'] = "Preparing to \0Processing triggers\0PASS\0",
+    ['R'] = "Running \0Requirement already satisfied\0Reading \0",
+    ['S'] = "Successfully \0Setting up \0Selecting \0Step \0Scanning \0",
+    ['U'] = "Using cached \0Unpacking \0",
+    ['['] = "[100%]\0[1/\0",
+    ['a'] = "added \0",
+    ['c'] = "cc \0clang \0cmake \0collected \0",
+    ['g'] = "gcc \0g++ \0go: \0",
+    ['m'] = "make: \0make[\0",
+    ['n'] = "ninja: \0npm \0",
+    ['o'] = "ok  \0ok \t\0",
+    ['r'] = "running \0",
+    ['t'] = "test \0",
+    ['y'] = "yarn \0",
+};
 
 bool pith_line_is_build(const pith_line *line) {
     const char *s = line->s + line->indent;
     size_t len = line->len - line->indent;
-    if (starts_build(s, len)) {
+    if (starts_any(build_heads, s, len)) {
         return true;
     }
     /* "[ 42%] Building", "[3/17] CC x.o", "tests/test_a.py::test_b PASSED" */
@@ -407,68 +349,36 @@ bool pith_line_is_build(const pith_line *line) {
     return tested || (holds(line, PITH_MARK_DOT) && FIND(s, len, " ... ok") != NULL);
 }
 
-static bool starts_code(const char *s, size_t len) {
-    switch (s[0]) {
-    case '#':
-        return STARTS(s, len, "#include", "#define", "#if", "#endif", "#!");
-    case '*':
-        return STARTS(s, len, "*/", "* ");
-    case '/':
-        return STARTS(s, len, "//", "/*");
-    case '@':
-        return STARTS(s, len, "@");
-    case 'C':
-        return STARTS(s, len, "CREATE ");
-    case 'I':
-        return STARTS(s, len, "INSERT ");
-    case 'S':
-        return STARTS(s, len, "SELECT ");
-    case 'U':
-        return STARTS(s, len, "UPDATE ");
-    case '"':
-        return STARTS(s, len, "\"\"\"");
-    case 'a':
-        return STARTS(s, len, "async ", "await ");
-    case 'b':
-        return STARTS(s, len, "bool ");
-    case 'c':
-        return STARTS(s, len, "class ", "const ", "case ", "char ");
-    case 'd':
-        return STARTS(s, len, "def ");
-    case 'e':
-        return STARTS(s, len, "else", "enum ", "export ", "elif ", "except ", "end");
-    case 'f':
-        return STARTS(s, len, "from ", "func ", "fn ", "for (", "function ");
-    case 'i':
-        return STARTS(s, len, "import ", "if (", "impl ", "int ", "interface ");
-    case 'l':
-        return STARTS(s, len, "let ", "local ");
-    case 'm':
-        return STARTS(s, len, "mod ", "match ", "my ", "module ");
-    case 'n':
-        return STARTS(s, len, "namespace ");
-    case 'p':
-        return STARTS(s, len, "public ", "private ", "protected ", "package ", "pub ");
-    case 'r':
-        return STARTS(s, len, "return ", "return;", "raise ", "require");
-    case 's':
-        return STARTS(s, len, "static ", "struct ", "self.", "switch (", "sub ");
-    case 't':
-        return STARTS(s, len, "type ", "typedef ", "try:", "template");
-    case 'u':
-        return STARTS(s, len, "use ", "use strict");
-    case 'v':
-        return STARTS(s, len, "var ", "void ");
-    case 'w':
-        return STARTS(s, len, "while (", "with ");
-    case 'y':
-        return STARTS(s, len, "yield ");
-    case '}':
-        return STARTS(s, len, "} else");
-    default:
-        return false;
-    }
-}
+static const heads code_heads = {
+    ['#'] = "#include\0#define\0#if\0#endif\0#!\0",
+    ['*'] = "*/\0* \0",
+    ['/'] = "//\0/*\0",
+    ['@'] = "@\0",
+    ['C'] = "CREATE \0",
+    ['I'] = "INSERT \0",
+    ['S'] = "SELECT \0",
+    ['U'] = "UPDATE \0",
+    ['"'] = "\"\"\"\0",
+    ['a'] = "async \0await \0",
+    ['b'] = "bool \0",
+    ['c'] = "class \0const \0case \0char \0",
+    ['d'] = "def \0",
+    ['e'] = "else\0enum \0export \0elif \0except \0end\0",
+    ['f'] = "from \0func \0fn \0for (\0function \0",
+    ['i'] = "import \0if (\0impl \0int \0interface \0",
+    ['l'] = "let \0local \0",
+    ['m'] = "mod \0match \0my \0module \0",
+    ['n'] = "namespace \0",
+    ['p'] = "public \0private \0protected \0package \0pub \0",
+    ['r'] = "return \0return;\0raise \0require\0",
+    ['s'] = "static \0struct \0self.\0switch (\0sub \0",
+    ['t'] = "type \0typedef \0try:\0template\0",
+    ['u'] = "use \0use strict\0",
+    ['v'] = "var \0void \0",
+    ['w'] = "while (\0with \0",
+    ['y'] = "yield \0",
+    ['}'] = "} else\0",
+};
 
 bool pith_line_is_code(const pith_line *line) {
     const char *s = line->s + line->indent;
@@ -488,7 +398,7 @@ bool pith_line_is_code(const pith_line *line) {
         return true;
     }
     /* A keyword alone is also how a sentence begins: prose ends in a full stop. */
-    return last != '.' && starts_code(s, len) && (line->indent > 0 || len < 80);
+    return last != '.' && starts_any(code_heads, s, len) && (line->indent > 0 || len < 80);
 }
 
 bool pith_line_is_json_string(const pith_line *line) {
