@@ -33,34 +33,27 @@ static size_t long_space(const unsigned char *s, size_t left) {
     return s[1] == 0x80 && s[2] == 0x80 ? 3 : 0; /* U+3000 */
 }
 
-static inline size_t space_len(const char *text, size_t len, size_t pos) {
+inline size_t pith_space_len(const char *text, size_t len, size_t pos) {
     const unsigned char *s = (const unsigned char *)text + pos;
     unsigned char kind = start_class[s[0]];
     return kind < 2 ? kind : long_space(s, len - pos);
 }
 
-size_t pith_space_len(const char *text, size_t len, size_t pos) {
-    return space_len(text, len, pos);
-}
-
-static inline size_t space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lines) {
+inline size_t pith_space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lines) {
     while (pos < len) {
-        size_t step = space_len(text, len, pos);
+        size_t step = pith_space_len(text, len, pos);
         if (step == 0) {
             break;
         }
-        *n_lines += text[pos] == '\n';
+        if (n_lines != NULL && text[pos] == '\n') {
+            (*n_lines)++;
+        }
         pos += step;
     }
     return pos;
 }
 
-size_t pith_space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lines) {
-    uint32_t unused = 0;
-    return space_skip(text, len, pos, n_lines != NULL ? n_lines : &unused);
-}
-
-static inline size_t word_end(const char *text, size_t len, size_t pos) {
+inline size_t pith_word_end(const char *text, size_t len, size_t pos) {
     while (pos < len) {
         if (len - pos >= 8) {
             size_t n = pith_eight_first(pith_eight_no_mark(pith_eight_at(text + pos)));
@@ -70,16 +63,12 @@ static inline size_t word_end(const char *text, size_t len, size_t pos) {
             }
         }
         unsigned char kind = start_class[(unsigned char)text[pos]];
-        if (kind == 1 || (kind == 2 && space_len(text, len, pos) > 0)) {
+        if (kind == 1 || (kind == 2 && pith_space_len(text, len, pos) > 0)) {
             break;
         }
         pos++;
     }
     return pos;
-}
-
-size_t pith_word_end(const char *text, size_t len, size_t pos) {
-    return word_end(text, len, pos);
 }
 
 size_t pith_words_max(const char *text, size_t len) {
@@ -107,7 +96,7 @@ size_t pith_words_max(const char *text, size_t len) {
  */
 static size_t space_before(const char *text, size_t start, size_t end) {
     for (size_t n = 1; n <= 3 && n <= end - start; n++) {
-        if (space_len(text, end, end - n) == n) {
+        if (pith_space_len(text, end, end - n) == n) {
             return n;
         }
     }
@@ -126,13 +115,13 @@ void pith_space_strip(const char *text, size_t *start, size_t *end) {
 }
 
 bool pith_word_next(pith_word_walk *walk) {
-    size_t start = space_skip(walk->text, walk->len, walk->pos, &walk->line);
+    size_t start = pith_space_skip(walk->text, walk->len, walk->pos, &walk->line);
     if (start == walk->len) {
         walk->pos = start;
         return false;
     }
     walk->start = (uint32_t)start;
-    walk->pos = word_end(walk->text, walk->len, start);
+    walk->pos = pith_word_end(walk->text, walk->len, start);
     walk->end = (uint32_t)walk->pos;
     return true;
 }
