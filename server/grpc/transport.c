@@ -170,8 +170,7 @@ static void *poll_loop(void *arg) {
 static void call_relief(void *arg) {
     pith_relief *relief = arg;
     if (!atomic_exchange_explicit(&relief->wanted, true, memory_order_relaxed)) {
-        (void)pthread_mutex_lock(&relief->mutex);
-        relief->called = true;
+        (void)pthread_mutex_lock(&relief->mutex); /* whoever looked before waits by now */
         (void)pthread_cond_signal(&relief->changed);
         (void)pthread_mutex_unlock(&relief->mutex);
     }
@@ -180,10 +179,9 @@ static void call_relief(void *arg) {
 /* Sleeps until called; false when there will be no more calls. */
 static bool wait_call(pith_relief *relief) {
     (void)pthread_mutex_lock(&relief->mutex);
-    while (!relief->called && !relief->over) {
+    while (!atomic_load_explicit(&relief->wanted, memory_order_relaxed) && !relief->over) {
         (void)pthread_cond_wait(&relief->changed, &relief->mutex);
     }
-    relief->called = false;
     bool over = relief->over;
     (void)pthread_mutex_unlock(&relief->mutex);
     return !over;

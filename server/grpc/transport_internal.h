@@ -45,7 +45,6 @@ typedef struct pith_relief {
     atomic_bool wanted;    /* set within the core's reads, cleared when the first thread is back */
     pthread_mutex_t mutex; /* guards everything below */
     pthread_cond_t changed;
-    bool called;
     bool over;
 } pith_relief;
 
