@@ -1,24 +1,13 @@
 /* Budgets are exact: what is kept fits, and the next-ranked item would not. */
 #include "runtime/decide/decision.h"
 #include "runtime/text/tabular.h"
-#include "tests/runtime/decide/fixture.h"
+#include "tests/runtime/decide/fixture_group.h"
 #include "tests/runtime/decide/generate.h"
 
 enum { TEXT_BYTES_MAX = 1 << 16, N_TEXTS = 900, LINES_MAX = 1 << 13 };
 
-static fixture f;
 static char text[TEXT_BYTES_MAX];
 static bool rows[LINES_MAX];
-
-static int open_all(void **state) {
-    fixture_open(&f, fixture_golden("tokenizer.json"));
-    return 0;
-}
-
-static int close_all(void **state) {
-    fixture_close(&f);
-    return 0;
-}
 
 static pith_compress_request make_request(uint32_t n, fixture_rule *rule) {
     generator g = {n * 104729 + 3};

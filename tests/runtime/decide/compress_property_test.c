@@ -1,22 +1,11 @@
 /* Properties of decisions on generated texts with random scores. */
 #include "runtime/decide/decision.h"
-#include "tests/runtime/decide/fixture.h"
+#include "tests/runtime/decide/fixture_group.h"
 #include "tests/runtime/decide/generate.h"
 
 enum { TEXT_BYTES_MAX = 1 << 16, N_TEXTS = 600 };
 
-static fixture f;
 static char text[TEXT_BYTES_MAX];
-
-static int open_all(void **state) {
-    fixture_open(&f, fixture_golden("tokenizer.json"));
-    return 0;
-}
-
-static int close_all(void **state) {
-    fixture_close(&f);
-    return 0;
-}
 
 typedef struct trial {
     pith_compress_request request;

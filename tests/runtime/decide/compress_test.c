@@ -1,19 +1,7 @@
 /* Replies to single texts: reasons, errors, domains, tables. */
-#include "tests/runtime/decide/fixture.h"
+#include "tests/runtime/decide/fixture_group.h"
 
 #include <math.h>
-
-static fixture f;
-
-static int open_all(void **state) {
-    fixture_open(&f, fixture_golden("tokenizer.json"));
-    return 0;
-}
-
-static int close_all(void **state) {
-    fixture_close(&f);
-    return 0;
-}
 
 static pith_compress_request request_for(const char *text) {
     return (pith_compress_request){

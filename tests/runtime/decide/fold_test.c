@@ -2,24 +2,13 @@
 #include "runtime/decide/fold.h"
 #include "runtime/decide/table.h"
 
-#include "tests/runtime/decide/fixture.h"
+#include "tests/runtime/decide/fixture_group.h"
 
 #include <time.h>
 
 enum { TEXT_BYTES = 1 << 16 };
 
-static fixture f;
 static char text[TEXT_BYTES];
-
-static int open_all(void **state) {
-    fixture_open(&f, fixture_golden("tokenizer.json"));
-    return 0;
-}
-
-static int close_all(void **state) {
-    fixture_close(&f);
-    return 0;
-}
 
 static pith_compress_request request_for(const char *input) {
     return (pith_compress_request){.text = input,

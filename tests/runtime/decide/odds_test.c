@@ -1,23 +1,12 @@
 /* The price of long units and of repeated ones: odds divided by powers. */
 #include "runtime/decide/table.h"
-#include "tests/runtime/decide/fixture.h"
+#include "tests/runtime/decide/fixture_group.h"
 
 #include <math.h>
 
 enum { LONGER = 10, COLLIDING = 200 };
 
-static fixture f;
 static const char text[] = "a plain word internationalization misunderstandings of it";
-
-static int open_all(void **state) {
-    fixture_open(&f, fixture_golden("tokenizer.json"));
-    return 0;
-}
-
-static int close_all(void **state) {
-    fixture_close(&f);
-    return 0;
-}
 
 static pith_compress_request request_of(pith_profile profile, const char *of) {
     return (pith_compress_request){.text = of,
