@@ -137,14 +137,10 @@ class Server:
         with open(f"/proc/{self.process.pid}/status") as status:
             return [int(line.split()[1]) // 1024 for line in status if line.startswith("VmRSS")][0]
 
-    def is_sanitized(self):
+    def is_sanitized(self, by=("libasan", "libtsan")):
         with open(f"/proc/{self.process.pid}/maps") as maps:
-            return any("libasan" in line or "libtsan" in line for line in maps)
-
-
-def under_tsan(server):
-    with open(f"/proc/{server.process.pid}/maps") as maps:
-        return "libtsan" in maps.read()
+            loaded = maps.read()
+        return any(name in loaded for name in by)
 
 
 class Script:
@@ -165,7 +161,7 @@ class Script:
 
     def patience(self, seconds):
         """How long a client waits for its turn: longer beside a server that ThreadSanitizer slows down."""
-        return seconds * (5 if self.server and under_tsan(self.server) else 1)
+        return seconds * (5 if self.server and self.server.is_sanitized(by=["libtsan"]) else 1)
 
     def channel(self, own=False, options=(), addr=None):
         return grpc.insecure_channel(addr or self.addr, [*UNLIMITED, *options,
