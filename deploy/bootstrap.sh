@@ -10,6 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=$PWD/build/tools
+PATH=$PATH:/usr/local/go/bin # where Go's own archive goes
 
 build_packages=(build-essential cmake ninja-build pkg-config
     libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
