@@ -263,37 +263,6 @@ static void bf16_stays_near_f32(void **state) {
 
 /* --- what does not belong to a sequence never reaches it --- */
 
-/* Turns the embedding row of POISON_ID into f32's largest number: its norm overflows to NaN. */
-static void poison_model(const char *dir) {
-    pith_model_config config = tiny_config();
-    pith_random_model_opts opts = pith_random_model_defaults();
-    const char *name = "encoder.embeddings.tok_embeddings.weight";
-    size_t count = (size_t)config.vocab_size * config.hidden;
-    float *table = malloc(count * sizeof *table);
-    double mean;
-    double std;
-    pith_random_moments(&opts, name, config.hidden, &mean, &std);
-    pith_random_tensor(table, count, name, opts.seed, mean, std);
-    const float *row = table + (size_t)POISON_ID * config.hidden;
-    char path[CASE_PATH_BYTES + 32];
-    (void)snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    char *bytes = malloc(8 << 20);
-    size_t len = fread(bytes, 1, 8 << 20, file);
-    char *at = memmem(bytes, len, row, config.hidden * sizeof *row);
-    assert_non_null(at);
-    for (uint32_t d = 0; d < config.hidden; d++) {
-        const float huge = 3.4e38f;
-        memcpy(at + d * sizeof huge, &huge, sizeof huge);
-    }
-    rewind(file);
-    assert_int_equal(fwrite(bytes, 1, len, file), len);
-    (void)fclose(file);
-    free(bytes);
-    free(table);
-}
-
 static void check_no_leak(const char *dir, const char *isa, const char *dtype) {
     static scores clean;
     static scores packed;
@@ -307,27 +276,30 @@ static void check_no_leak(const char *dir, const char *isa, const char *dtype) {
         mix_add(&m, text);
         forward(o.encoder, &m.batch, &clean);
         mix_begin(&m);
-        mix_add(&m, 8); /* 63 tokens before, 64 after, all poisoned */
+        mix_add(&m, 8); /* 63 tokens before, all poisoned; 64 after, one poisoned */
         mix_add(&m, text);
         mix_add(&m, 9);
-        for (uint32_t t = 0; t < m.batch.n_tok; t++) {
-            bool ours = t >= m.cu_seqlens[1] && t < m.cu_seqlens[2];
-            m.ids[t] = ours ? m.ids[t] : POISON_ID;
+        for (uint32_t t = 0; t < m.cu_seqlens[1]; t++) {
+            m.ids[t] = POISON_ID;
         }
+        m.ids[m.cu_seqlens[2] + 7] = POISON_ID;
         forward(o.encoder, &m.batch, &packed);
-        assert_true(isnan(packed.score[0]) && isnan(packed.score[m.batch.n_tok - 1]));
+        for (uint32_t t = 0; t < m.batch.n_tok; t++) {
+            bool clean_text = t >= m.cu_seqlens[1] && t < m.cu_seqlens[2];
+            assert_true(isnan(packed.score[t]) != clean_text);
+        }
         assert_memory_equal(packed.z_tok + m.cu_seqlens[1], clean.z_tok, n * sizeof(float));
         assert_memory_equal(packed.z_span + m.cu_seqlens[1], clean.z_span, n * sizeof(float));
     }
     close_model(&o);
 }
 
-static void a_neighbour_full_of_nan_changes_no_bit(void **state) {
+static void nan_stays_in_its_text_and_reaches_its_scores(void **state) {
     random_directory dir;
     pith_model_config config = tiny_config();
     pith_random_model_opts opts = pith_random_model_defaults();
     random_directory_open(&dir, &config, &opts);
-    poison_model(dir.path);
+    random_directory_poison(&dir, &config, POISON_ID);
     check_no_leak(dir.path, NULL, "f32");
     check_no_leak(dir.path, NULL, "bf16");
     random_directory_close(&dir);
@@ -409,7 +381,7 @@ int main(void) {
         cmocka_unit_test(one_flipped_bit_is_noticed),
         cmocka_unit_test(ref_and_cpu_agree_over_random_mixes),
         cmocka_unit_test(bf16_stays_near_f32),
-        cmocka_unit_test(a_neighbour_full_of_nan_changes_no_bit),
+        cmocka_unit_test(nan_stays_in_its_text_and_reaches_its_scores),
         cmocka_unit_test(bad_batches_are_refused_with_what_was_found),
         cmocka_unit_test(a_sequence_over_the_models_positions_is_refused),
         cmocka_unit_test(parameters_are_counted),

@@ -4,6 +4,7 @@
 #define TESTS_RUNTIME_MODEL_MODEL_CASES_H
 
 #include "runtime/backend/device.h"
+#include "runtime/base/file.h"
 #include "runtime/model/encoder.h"
 #include "tests/support/random_model.h"
 
@@ -53,6 +54,38 @@ static inline void random_directory_close(random_directory *dir) {
         (void)unlink(path);
     }
     (void)rmdir(dir->path);
+}
+
+/* Turns the embedding row of `id` into f32's largest number: its norm overflows to NaN. The model
+ * was written with the defaults' seed and moments, in f32. */
+static inline void random_directory_poison(const random_directory *dir,
+                                           const pith_model_config *config, uint32_t id) {
+    pith_random_model_opts opts = pith_random_model_defaults();
+    const char *name = "encoder.embeddings.tok_embeddings.weight";
+    size_t count = (size_t)config->vocab_size * config->hidden;
+    float *table = malloc(count * sizeof *table);
+    double mean;
+    double std;
+    pith_random_moments(&opts, name, config->hidden, &mean, &std);
+    pith_random_tensor(table, count, name, opts.seed, mean, std);
+    float *row = table + (size_t)id * config->hidden;
+    size_t row_bytes = config->hidden * sizeof *row;
+    char path[CASE_PATH_BYTES + 32];
+    (void)snprintf(path, sizeof path, "%s/model.safetensors", dir->path);
+    pith_file file;
+    MUST(pith_file_read(&file, path, 64 << 20, err));
+    const char *at = memmem(file.data, file.len, row, row_bytes);
+    assert_non_null(at);
+    for (uint32_t d = 0; d < config->hidden; d++) {
+        row[d] = 3.4e38f;
+    }
+    FILE *stream = fopen(path, "r+b");
+    assert_non_null(stream);
+    assert_int_equal(fseek(stream, at - (const char *)file.data, SEEK_SET), 0);
+    assert_int_equal(fwrite(row, row_bytes, 1, stream), 1);
+    assert_int_equal(fclose(stream), 0);
+    pith_file_close(&file);
+    free(table);
 }
 
 /* An encoder with everything below it. */

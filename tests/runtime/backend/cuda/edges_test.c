@@ -72,6 +72,43 @@ static void a_text_that_ends_beside_a_tile_s_edge_has_the_bits_it_has_alone(void
     }
 }
 
+/* A norm that overflows, by the safe kernels and by the fast ones: neighbours that are NaN
+ * throughout change no bit of a text, and one such token makes every score of its own text a NaN,
+ * which the engine passes through and counts. */
+static void activations_of_nan_stay_in_their_text_and_reach_its_scores(void **state) {
+    (void)state;
+    enum { BEFORE = 63, CLEAN = 70, AFTER = 65, BAD = 40, POISON_ID = 511 };
+    const uint32_t offsets[] = {0, BEFORE, BEFORE + CLEAN, BEFORE + CLEAN + AFTER,
+                                BEFORE + CLEAN + AFTER + BAD};
+    random_directory whole = dir;
+    pith_model_config config = one_head();
+    pith_random_model_opts opts = pith_random_model_defaults();
+    random_directory_open(&dir, &config, &opts);
+    random_directory_poison(&dir, &config, POISON_ID);
+    for (int major = 8; major <= 9; major++) {
+        opened o;
+        float alone[CLEAN];
+        open_on(&o, major);
+        pith_batch batch = {.ids = ids + offsets[1],
+                            .cu_seqlens = (const uint32_t[]){0, CLEAN},
+                            .n_seq = 1,
+                            .n_tok = CLEAN};
+        MUST(pith_encoder_forward(o.encoder, &batch, &(pith_encoder_out){.score = alone}, err));
+        for (uint32_t t = 0; t < offsets[3]; t++) {
+            ids[t] = t >= offsets[1] && t < offsets[2] ? ids[t] : POISON_ID;
+        }
+        ids[offsets[3] + 7] = POISON_ID;
+        MUST(forward(&o, offsets, 4, score, err));
+        assert_memory_equal(alone, score + offsets[1], sizeof alone);
+        for (uint32_t t = 0; t < offsets[4]; t++) {
+            assert_true(isnan(score[t]) == (t < offsets[1] || t >= offsets[2]));
+        }
+        close_and_check(&o);
+    }
+    random_directory_close(&dir);
+    dir = whole;
+}
+
 /* Above the kernels, and the device goes on. */
 static void a_text_of_8193_tokens_is_refused_and_says_why(void **state) {
     (void)state;
@@ -117,6 +154,7 @@ int main(void) {
 #else
         cmocka_unit_test(an_empty_batch_runs_nothing),
         cmocka_unit_test(a_text_that_ends_beside_a_tile_s_edge_has_the_bits_it_has_alone),
+        cmocka_unit_test(activations_of_nan_stay_in_their_text_and_reach_its_scores),
         cmocka_unit_test(a_text_of_8193_tokens_is_refused_and_says_why),
 #endif
     };
