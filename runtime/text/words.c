@@ -33,13 +33,13 @@ static size_t long_space(const unsigned char *s, size_t left) {
     return s[1] == 0x80 && s[2] == 0x80 ? 3 : 0; /* U+3000 */
 }
 
-inline size_t pith_space_len(const char *text, size_t len, size_t pos) {
+size_t pith_space_len(const char *text, size_t len, size_t pos) {
     const unsigned char *s = (const unsigned char *)text + pos;
     unsigned char kind = start_class[s[0]];
     return kind < 2 ? kind : long_space(s, len - pos);
 }
 
-inline size_t pith_space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lines) {
+size_t pith_space_skip(const char *text, size_t len, size_t pos, uint32_t *n_lines) {
     while (pos < len) {
         size_t step = pith_space_len(text, len, pos);
         if (step == 0) {
@@ -53,7 +53,7 @@ inline size_t pith_space_skip(const char *text, size_t len, size_t pos, uint32_t
     return pos;
 }
 
-inline size_t pith_word_end(const char *text, size_t len, size_t pos) {
+size_t pith_word_end(const char *text, size_t len, size_t pos) {
     while (pos < len) {
         if (len - pos >= 8) {
             size_t n = pith_eight_first(pith_eight_no_mark(pith_eight_at(text + pos)));
