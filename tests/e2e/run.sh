@@ -9,10 +9,16 @@ python=/usr/bin/python3 # Debian's, which has Debian's grpcio
 failed=0
 
 "$python" tests/e2e/cli.py --bin "$bin" || failed=1
-for script in tests/e2e/*_test.py; do
-    "$python" "$script" --pithd "$bin/pithd" --protoset "$bin/gen/pith.protoset"
-    case $? in 0 | 77) ;; *) failed=1 ;; esac
-done
+one() {
+    local output status
+    output=$("$python" "$1" --pithd "$bin/pithd" --protoset "$bin/gen/pith.protoset" 2>&1)
+    status=$?
+    printf '%s\n' "$output"
+    [ $status -eq 0 ] || [ $status -eq 77 ]
+}
+export -f one
+export bin python
+printf '%s\n' tests/e2e/*_test.py | xargs -P "${JOBS:-2}" -I{} bash -c "one {}" || failed=1
 
 log=$(mktemp)
 "$bin/pithd" --listen 127.0.0.1:0 --http 127.0.0.1:0 2>"$log" &
