@@ -102,13 +102,13 @@ static __device__ __forceinline__ void softmax_step(float (&s)[COUNT], float (&m
 }
 
 /* Rows [row, row + 16) of the work's queries: out = o / sum, through 16 rows of shared memory,
- * `staged`, that the warp alone uses. o: 16 x 64 accumulators of mma. */
+ * `staged`, that the warp alone uses; a barrier of the CTA lies between what it read there before
+ * and this. o: 16 x 64 accumulators of mma. */
 template <bool BF16>
 static __device__ __forceinline__ void write_rows(uint16_t *out, const Work &work, uint32_t heads,
                                                   int row, uint8_t *staged, const float (&o)[32],
                                                   const float (&sum)[2]) {
     const int lane = lane_of();
-    __syncwarp(); /* what the warp read here before, before it is overwritten */
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const float scale = 1.0f / quad_sum(sum[half]);
