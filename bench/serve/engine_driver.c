@@ -3,8 +3,9 @@
  *
  *   engine_driver MODEL load [options]    closed loop: texts/s, tokens/s, MB/s, latencies
  *   engine_driver MODEL giant [options]   short texts at an even pace: alone, beside a giant; and
- * the giant alone Options: --threads N, --clients N (texts in flight), --bytes N (of a text),
- * --seconds S,
+ *                                         the giant alone
+ *   engine_driver MODEL texts [options]   the texts themselves, a NUL after each, for other clients
+ * Options: --threads N, --clients N (texts in flight), --bytes N (of a text), --seconds S,
  * --giant-bytes N, --every-ms N, --step-ms N, --corpus FILE (else made-up log lines),
  * --replies FILE (written: what a server's replies are compared with).
  *
@@ -296,16 +297,27 @@ static pith_status open_driver(driver *d, pith_err *err) {
     return ok && d->times != NULL ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, "no memory");
 }
 
+static void print_texts(const driver *d) {
+    for (size_t i = 0; i < BENCH_TEXTS; i++) {
+        (void)fwrite(d->texts[i].bytes, 1, d->texts[i].len, stdout);
+        (void)fputc('\0', stdout);
+    }
+}
+
 int main(int argc, char **argv) {
     static driver d;
     pith_err err = {0};
     if (!parse(&d.config, argc, argv)) {
-        (void)fprintf(stderr, "usage: %s MODEL load|giant [options]\n", argv[0]);
+        (void)fprintf(stderr, "usage: %s MODEL load|giant|texts [options]\n", argv[0]);
         return 2;
     }
     if (open_driver(&d, &err) != PITH_OK) {
         (void)fprintf(stderr, "%s\n", err.text);
         return 1;
+    }
+    if (strcmp(d.config.mode, "texts") == 0) {
+        print_texts(&d);
+        return 0;
     }
     if (strcmp(d.config.mode, "giant") == 0) {
         run_giant(&d);

@@ -27,16 +27,6 @@ from support import Server  # noqa: E402
 SERVICE = "pith.v1.CompressionService"
 SIZE = 2000  # bytes of a text where nothing else is said
 GIANT_SHORT = 2300  # of the texts beside a giant: 512 tokens of pith-mini's
-LINE = "2026-11-21 11:{:02}:{:02} worker-{} ERROR retry {} of 5 failed for /srv/data/part-{:05} after {}.5s: " \
-       "the bucket was slow again and nobody knows why\n"
-
-
-def make_text(seed, size):
-    text, i = "", seed * 7919
-    while len(text) < size:
-        text += LINE.format(i % 60, i * 7 % 60, i % 9, i % 5, i * 31 % 99991, i % 13)
-        i += 1
-    return text[:size].rsplit(" ", 1)[0]
 
 
 def data_file(folder, name, texts, wrap=None):
@@ -59,13 +49,19 @@ def spread(values):
 class Bench:
     def __init__(self, args):
         self.args, self.folder, self.different, self.compared = args, tempfile.mkdtemp(), 0, 0
-        self.short = data_file(self.folder, "short.json", [make_text(i, SIZE) for i in range(32)])
-        self.mixed = data_file(self.folder, "mixed.json", [
-            make_text(i, (100, 500, 2000, 8000, 64000)[i % 5]) for i in range(50)])
-        self.items = data_file(self.folder, "items.json", [make_text(i, SIZE) for i in range(8)],
-                               lambda t: {"request": {"text": t}})
+        texts = self.texts(SIZE)
+        self.short = data_file(self.folder, "short.json", texts)
+        sizes = [self.texts(size)[:10] for size in (100, 500, SIZE, 8000, 64000)]
+        self.mixed = data_file(self.folder, "mixed.json", [text for round in zip(*sizes) for text in round])
+        self.items = data_file(self.folder, "items.json", texts[:8], lambda t: {"request": {"text": t}})
         self.kept = {}
         self.goals = []  # (name, held) of parts that have some
+
+    def texts(self, size):
+        """The texts of our own clients, for those of others."""
+        done = subprocess.run([os.path.join(self.args.build, "engine_driver"), self.args.model, "texts", "--bytes", str(size)],
+                              stdout=subprocess.PIPE, check=True)
+        return done.stdout.decode().split("\0")[:-1]
 
     def start(self, *flags, program="pithd", ready=True):
         server = Server(os.path.join(self.args.build, program),
