@@ -29,7 +29,9 @@ def storm_of_cancels(script):
     if not script.args.fake:
         return
     total, per_channel = (100000, 40) if LONG else (2000, 20)
-    server = script.start("--max-jobs", "100000")
+    # What AddressSanitizer keeps of freed memory, 256 MiB unless it is told, is no growth of ours.
+    server = script.start("--max-jobs", "100000",
+                          env={"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=16"})
     channels = [script.channel(own=True, addr=server.addr) for _ in range(8)]
     call = [script.compress(channel) for channel in channels]
     for one in call:
@@ -51,7 +53,7 @@ def storm_of_cancels(script):
     seen = counters(server)
     script.check("nothing_is_left_of_cancelled_calls", seen["in flight"] == seen["calls open"] == seen["cut"] == 0 and
                  seen["accepted"] == seen["answered"], seen)
-    script.check("cancelled_calls_do_not_grow_memory", grown < (300 if script.server.is_sanitized() else 60), grown)
+    script.check("cancelled_calls_do_not_grow_memory", grown < (150 if script.server.is_sanitized() else 60), grown)
     print(f"# {sent} calls cancelled, slowest other {slow:.3f} s, {grown} MiB grown")
 
 

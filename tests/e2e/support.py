@@ -77,14 +77,14 @@ class Server:
 
     started = []
 
-    def __init__(self, path, args=(), limit_fds=None, listen="127.0.0.1:0"):
+    def __init__(self, path, args=(), limit_fds=None, listen="127.0.0.1:0", env=None):
         command = [path, *(["--listen", listen] if listen else []), *args]
         before = None
         if limit_fds is not None:
             import resource
             before = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit_fds, limit_fds))
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace",
-                                        preexec_fn=before)
+                                        preexec_fn=before, env={**os.environ, **(env or {})})
         atexit.register(self.process.kill)  # a part that fails leaves its server behind
         self.started.append(self)
         self.lines = []
