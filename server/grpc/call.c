@@ -21,6 +21,8 @@
  * opened to be dropped. One that lives longer is bounded by the streams of its connection. */
 #define ABANDON_AGE_NS INT64_C(100000000)
 
+#define WAY_NS INT64_C(5000000) /* from a peer to here, where nothing is overloaded */
+
 /* A message that waits for its turn. */
 typedef struct pith_outgoing {
     struct pith_outgoing *next;
@@ -579,6 +581,13 @@ static void note_abandoned(pith_call *call, bool answered) {
     }
 }
 
+/* Whether a peer that reset its call now did so because time was up. Its clock began before ours,
+ * by the way here, and its deadline came here rounded up: grpc-timeout of C core has three digits.
+ */
+static bool ran_out(const pith_call *call, int64_t now) {
+    return now >= call->deadline_ns - (call->deadline_ns - call->arrived_ns) / 100 - WAY_NS;
+}
+
 /* The status that a call ended with, as its peer sees it. */
 static int code_at_end(pith_call *call, int64_t now) {
     (void)pthread_mutex_lock(&call->mutex);
@@ -586,7 +595,7 @@ static int code_at_end(pith_call *call, int64_t now) {
     if (call->aborted) {
         code = PITH_RPC_RESOURCE_EXHAUSTED;
     } else if (call->was_cancelled != 0 && !call->answered) {
-        code = now >= call->deadline_ns ? PITH_RPC_DEADLINE_EXCEEDED : PITH_RPC_CANCELLED;
+        code = ran_out(call, now) ? PITH_RPC_DEADLINE_EXCEEDED : PITH_RPC_CANCELLED;
     }
     (void)pthread_mutex_unlock(&call->mutex);
     return code;

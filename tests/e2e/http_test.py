@@ -285,9 +285,10 @@ def metrics(script):
                  [line for line in ask(server, "GET", "/metrics")[2].decode().splitlines() if "grpc_server" in line and
                   "_count" in line and not line.endswith(" 0")])
     if script.args.fake:
-        script.failure(lambda: call(script.request(text="@delay=5000 late"), timeout=0.1))
+        script.failure(lambda: call(script.request(text="@delay=5000 late"), timeout=1))
+        wait_until(lambda: metric(server, "pith_jobs_in_flight") == 0)
         slow = call.future(script.request(text="@delay=5000 late"))
-        time.sleep(0.2)
+        wait_until(lambda: metric(server, "pith_jobs_in_flight") == 1)
         slow.cancel()
         script.check("calls_that_ran_out_of_time_or_were_cancelled_are_told_apart", wait_until(lambda: [
             metric(server, ended % (own, code)) for code in ("DEADLINE_EXCEEDED", "CANCELLED")] == [1, 1]))
