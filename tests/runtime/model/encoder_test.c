@@ -276,13 +276,15 @@ static void check_no_leak(const char *dir, const char *isa, const char *dtype) {
         mix_add(&m, text);
         forward(o.encoder, &m.batch, &clean);
         mix_begin(&m);
-        mix_add(&m, 8); /* 63 tokens before, all poisoned; 64 after, one poisoned */
+        mix_add(&m, 8); /* 63 tokens before, 64 after, all poisoned */
         mix_add(&m, text);
         mix_add(&m, 9);
-        for (uint32_t t = 0; t < m.cu_seqlens[1]; t++) {
-            m.ids[t] = POISON_ID;
+        mix_add(&m, 6); /* one of 12 */
+        for (uint32_t t = 0; t < m.cu_seqlens[3]; t++) {
+            bool ours = t >= m.cu_seqlens[1] && t < m.cu_seqlens[2];
+            m.ids[t] = ours ? m.ids[t] : POISON_ID;
         }
-        m.ids[m.cu_seqlens[2] + 7] = POISON_ID;
+        m.ids[m.cu_seqlens[3] + 7] = POISON_ID;
         forward(o.encoder, &m.batch, &packed);
         for (uint32_t t = 0; t < m.batch.n_tok; t++) {
             bool clean_text = t >= m.cu_seqlens[1] && t < m.cu_seqlens[2];
