@@ -30,6 +30,13 @@ static pith_status forward(opened *o, const uint32_t *offsets, uint32_t n, float
     return pith_encoder_forward(o->encoder, &batch, &(pith_encoder_out){.score = out}, err);
 }
 
+/* The n tokens from `first` as a text of their own. */
+static void forward_alone(opened *o, uint32_t first, uint32_t n, float *out) {
+    pith_batch batch = {
+        .ids = ids + first, .cu_seqlens = (const uint32_t[]){0, n}, .n_seq = 1, .n_tok = n};
+    MUST(pith_encoder_forward(o->encoder, &batch, &(pith_encoder_out){.score = out}, err));
+}
+
 #ifndef PITH_EMULATED_LONG
 
 static const uint32_t lengths[] = {1, 63, 64, 65, 127, 128, 129, 191, 192, 193};
@@ -58,11 +65,7 @@ static void a_text_that_ends_beside_a_tile_s_edge_has_the_bits_it_has_alone(void
         }
         MUST(forward(&o, offsets, TEXTS, score, err));
         for (uint32_t i = 0; i < TEXTS; i++) {
-            pith_batch batch = {.ids = ids + offsets[i],
-                                .cu_seqlens = (const uint32_t[]){0, lengths[i]},
-                                .n_seq = 1,
-                                .n_tok = lengths[i]};
-            MUST(pith_encoder_forward(o.encoder, &batch, &(pith_encoder_out){.score = alone}, err));
+            forward_alone(&o, offsets[i], lengths[i], alone);
             assert_memory_equal(alone, score + offsets[i], lengths[i] * sizeof *alone);
             for (uint32_t t = 0; t < lengths[i]; t++) {
                 assert_true(alone[t] >= 0.0f && alone[t] <= 1.0f);
@@ -89,11 +92,7 @@ static void activations_of_nan_stay_in_their_text_and_reach_its_scores(void **st
         opened o;
         float alone[CLEAN];
         open_on(&o, major);
-        pith_batch batch = {.ids = ids + offsets[1],
-                            .cu_seqlens = (const uint32_t[]){0, CLEAN},
-                            .n_seq = 1,
-                            .n_tok = CLEAN};
-        MUST(pith_encoder_forward(o.encoder, &batch, &(pith_encoder_out){.score = alone}, err));
+        forward_alone(&o, offsets[1], CLEAN, alone);
         for (uint32_t t = 0; t < offsets[3]; t++) {
             ids[t] = t >= offsets[1] && t < offsets[2] ? ids[t] : POISON_ID;
         }
@@ -135,9 +134,7 @@ static void a_text_of_8192_tokens_fits_and_leaves_room_for_another(void **state)
     opened o;
     open_on(&o, 9);
     MUST(forward(&o, (const uint32_t[]){0, LONGEST, LONGEST + MORE}, 2, score, err));
-    pith_batch batch = {
-        .ids = ids + LONGEST, .cu_seqlens = (const uint32_t[]){0, MORE}, .n_seq = 1, .n_tok = MORE};
-    MUST(pith_encoder_forward(o.encoder, &batch, &(pith_encoder_out){.score = alone}, err));
+    forward_alone(&o, LONGEST, MORE, alone);
     assert_memory_equal(alone, score + LONGEST, sizeof alone);
     for (uint32_t t = 0; t < LONGEST + MORE; t++) {
         assert_true(score[t] >= 0.0f && score[t] <= 1.0f);
