@@ -259,6 +259,23 @@ static bool parse(config *c, int argc, char **argv) {
            c->every_ms >= 1;
 }
 
+static pith_status make_texts(driver *d, pith_err *err) {
+    const config *c = &d->config;
+    pith_file corpus = {0};
+    pith_status status =
+        c->corpus != NULL ? pith_file_read(&corpus, c->corpus, CORPUS_BYTES_MAX, err) : PITH_OK;
+    if (status != PITH_OK) {
+        return status;
+    }
+    bool ok = true;
+    for (uint64_t i = 0; i < BENCH_TEXTS; i++) {
+        ok = bench_text_make(&d->texts[i], (size_t)c->bytes, i + 1, corpus.data, corpus.len) && ok;
+    }
+    ok = bench_text_make(&d->giant, (size_t)c->giant_bytes, 999, corpus.data, corpus.len) && ok;
+    pith_file_close(&corpus);
+    return ok ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, "no memory");
+}
+
 static pith_status open_driver(driver *d, pith_err *err) {
     const config *c = &d->config;
     pith_model_spec spec = {.dir = c->model};
@@ -272,29 +289,18 @@ static pith_status open_driver(driver *d, pith_err *err) {
                                          2, /* a slot is free before its place is */
                              .step_ns_max = c->step_ms * 1000000,
                              .text_bytes_max = (size_t)1 << 26};
-    pith_file corpus = {0};
-    pith_status status =
-        c->corpus != NULL ? pith_file_read(&corpus, c->corpus, CORPUS_BYTES_MAX, err) : PITH_OK;
-    if (status == PITH_OK) {
-        status = pith_engine_open(&d->engine, &opts, err);
-    }
+    pith_status status = pith_engine_open(&d->engine, &opts, err);
     if (status == PITH_OK) {
         status = pith_queue_open(&d->free_slots, (size_t)c->clients + 1, err);
     }
     if (status != PITH_OK) {
         return status;
     }
-    bool ok = true;
-    for (uint64_t i = 0; i < BENCH_TEXTS; i++) {
-        ok = bench_text_make(&d->texts[i], (size_t)c->bytes, i + 1, corpus.data, corpus.len) && ok;
-    }
-    ok = bench_text_make(&d->giant, (size_t)c->giant_bytes, 999, corpus.data, corpus.len) && ok;
     d->times = malloc(TIMES_MAX * sizeof *d->times);
     for (long i = 0; i <= c->clients; i++) {
         (void)pith_queue_push(d->free_slots, &d->slots[i]);
     }
-    pith_file_close(&corpus);
-    return ok && d->times != NULL ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, "no memory");
+    return d->times != NULL ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, "no memory");
 }
 
 static void print_texts(const driver *d) {
@@ -311,11 +317,12 @@ int main(int argc, char **argv) {
         (void)fprintf(stderr, "usage: %s MODEL load|giant|texts [options]\n", argv[0]);
         return 2;
     }
-    if (open_driver(&d, &err) != PITH_OK) {
+    bool texts_alone = strcmp(d.config.mode, "texts") == 0;
+    if (make_texts(&d, &err) != PITH_OK || (!texts_alone && open_driver(&d, &err) != PITH_OK)) {
         (void)fprintf(stderr, "%s\n", err.text);
         return 1;
     }
-    if (strcmp(d.config.mode, "texts") == 0) {
+    if (texts_alone) {
         print_texts(&d);
         return 0;
     }

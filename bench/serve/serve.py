@@ -51,8 +51,8 @@ class Bench:
         self.args, self.folder, self.different, self.compared = args, tempfile.mkdtemp(), 0, 0
         texts = self.texts(SIZE)
         self.short = data_file(self.folder, "short.json", texts)
-        sizes = [self.texts(size)[:10] for size in (100, 500, SIZE, 8000, 64000)]
-        self.mixed = data_file(self.folder, "mixed.json", [text for round in zip(*sizes) for text in round])
+        sizes = [self.texts(100), self.texts(500), texts, self.texts(8000), self.texts(64000)]
+        self.mixed = data_file(self.folder, "mixed.json", [text for round in zip(*sizes) for text in round][:50])
         self.items = data_file(self.folder, "items.json", texts[:8], lambda t: {"request": {"text": t}})
         self.kept = {}
         self.goals = []  # (name, held) of parts that have some
