@@ -35,9 +35,8 @@ endforeach()
 
 # emulated_test(NAME SOURCE LINKS...)
 function(emulated_test name source)
-    file(STRINGS ${source} extras REGEX "^/\\* with: .* \\*/$") # as in cmake/tests.cmake
-    list(TRANSFORM extras REPLACE "^/\\* with: (.*) \\*/$" "${CMAKE_SOURCE_DIR}/\\1")
-    add_executable(${name} ${source} ${extras} $<TARGET_OBJECTS:pith_backend_emulated>
+    test_parts(parts ${source} ${ARGN})
+    add_executable(${name} ${source} ${parts} $<TARGET_OBJECTS:pith_backend_emulated>
                    $<TARGET_OBJECTS:pith_emu> $<TARGET_OBJECTS:pith_emulated_kernels>)
     set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX ENABLE_EXPORTS ON)
     target_compile_definitions(${name} PRIVATE PITH_EMULATED ${emulated_defines})
